@@ -1,0 +1,88 @@
+"""Background jobs for asyncio, on Redis or Valkey, at home for users of arq.
+
+The public names and nothing else. They are loaded when first used, so that the command line
+starts fast: importing arq, redis and pydantic takes longer than printing a help text.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arq.cron import cron as cron
+    from arq.jobs import JobStatus as JobStatus
+    from arq.worker import Retry as Retry
+
+    from jobs.backoff import Backoff as Backoff
+    from jobs.backoff import RetryPolicy as RetryPolicy
+    from jobs.backoff import custom as custom
+    from jobs.backoff import exponential as exponential
+    from jobs.backoff import fixed as fixed
+    from jobs.client import Client as Client
+    from jobs.client import create_pool as create_pool
+    from jobs.connections import RedisSettings as RedisSettings
+    from jobs.context import Context as Context
+    from jobs.engine.assembly import func as func
+    from jobs.engine.worker import Worker as Worker
+    from jobs.errors import Cancel as Cancel
+    from jobs.errors import Fail as Fail
+    from jobs.errors import JobFailed as JobFailed
+    from jobs.errors import JobsError as JobsError
+    from jobs.errors import ServerError as ServerError
+    from jobs.errors import Skip as Skip
+    from jobs.errors import Snooze as Snooze
+    from jobs.functions import JobFunction as JobFunction
+    from jobs.functions import job as job
+    from jobs.handle import Job as Job
+    from jobs.handle import JobInfo as JobInfo
+    from jobs.options import JobOptions as JobOptions
+    from jobs.options import Keep as Keep
+    from jobs.options import Queue as Queue
+    from jobs.options import RateLimit as RateLimit
+    from jobs.requests import Request as Request
+    from jobs.states import State as State
+
+_HOMES = {
+    "Backoff": "jobs.backoff",
+    "Cancel": "jobs.errors",
+    "Client": "jobs.client",
+    "Context": "jobs.context",
+    "Fail": "jobs.errors",
+    "Job": "jobs.handle",
+    "JobFailed": "jobs.errors",
+    "JobFunction": "jobs.functions",
+    "JobInfo": "jobs.handle",
+    "JobOptions": "jobs.options",
+    "JobStatus": "arq.jobs",
+    "JobsError": "jobs.errors",
+    "Keep": "jobs.options",
+    "Queue": "jobs.options",
+    "RateLimit": "jobs.options",
+    "RedisSettings": "jobs.connections",
+    "Request": "jobs.requests",
+    "Retry": "arq.worker",
+    "RetryPolicy": "jobs.backoff",
+    "ServerError": "jobs.errors",
+    "Skip": "jobs.errors",
+    "Snooze": "jobs.errors",
+    "State": "jobs.states",
+    "Worker": "jobs.engine.worker",
+    "create_pool": "jobs.client",
+    "cron": "arq.cron",
+    "custom": "jobs.backoff",
+    "exponential": "jobs.backoff",
+    "fixed": "jobs.backoff",
+    "func": "jobs.engine.assembly",
+    "job": "jobs.functions",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

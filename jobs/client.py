@@ -1,0 +1,441 @@
+"""The client: enqueues jobs, waits for their ends, and opens queues for questions.
+
+It *is* an `ArqRedis`, so that code written for arq (`ctx["redis"].get(…)`) goes on working.
+Nothing connects before the first call that is awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Self, cast
+
+import arq.connections
+from arq.connections import ArqRedis
+from arq.jobs import JobDef, JobResult
+from pydantic import BaseModel
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import ResponseError
+
+from jobs import clock, config, keys
+from jobs.codec import MAX_BODY_BYTES, Deserializer, Serializer
+from jobs.connections import (
+    RedisSettings,
+    as_server_error,
+    connection_options,
+    never_sent,
+    trouble,
+)
+from jobs.durations import Duration, to_ms, until_ms
+from jobs.errors import DuplicateJob, EnqueueUnknown, InvalidOption, JobNotFound
+from jobs.handle import Job, JobInfo, timed_out
+from jobs.ids import new_name
+from jobs.inbox import Inbox
+from jobs.keys import ARQ_DEFAULT_QUEUE, PREFIX, queue_keys
+from jobs.options import EnqueueOptions
+from jobs.queues import QueueView, read_line
+from jobs.requests import Prepared, Preparer, Request
+from jobs.states import TERMINAL, State
+from jobs.store import queue as queue_store
+from jobs.store import results
+from jobs.store._script import MAX_ITEMS
+
+#: A push can be lost with its connection; so a wait looks again, this seldom.
+LOOK_AGAIN_S = 30.0
+
+
+class Client(ArqRedis):
+    """Enqueues jobs and waits for them.
+
+    Made by `Client.connect`, or by `create_pool` in arq's way. Use it as `async with`, or call
+    `aclose` at the end.
+
+    Args:
+        pool_or_conn, job_serializer, job_deserializer, default_queue_name, expires_extra_ms:
+            as in arq; `expires_extra_ms` is accepted and has no effect, since unfinished jobs
+            never expire unless they are asked to.
+        prefix: first part of every key; applications that share a server each have their own.
+        max_body_bytes: limit of an encoded job; default 1 MiB.
+    """
+
+    prefix: str = PREFIX
+    max_body_bytes: int = MAX_BODY_BYTES
+    settings: arq.connections.RedisSettings | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        server: str | arq.connections.RedisSettings | None = None,
+        *,
+        default_queue: str = keys.DEFAULT_QUEUE,
+        prefix: str = PREFIX,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> Self:
+        """A client for `server`: a URL, settings, or `None` for the configured server.
+
+        It connects when first used.
+
+        Raises:
+            ConfigurationError: no server is configured, or the URL is malformed.
+        """
+        if server is None or isinstance(server, str):
+            server = RedisSettings.from_dsn(server or config.server_url())
+        client = cls.from_settings(server)
+        client.default_queue_name = default_queue
+        client.prefix, client.max_body_bytes = prefix, max_body_bytes
+        return client
+
+    @classmethod
+    def from_settings(cls, settings: arq.connections.RedisSettings) -> Self:
+        """A client for these settings, not connected yet."""
+        options = connection_options(settings) | {"max_connections": settings.max_connections}
+        if settings.sentinel:
+            sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
+                settings.host,
+                sentinel_kwargs=getattr(settings, "sentinel_kwargs", None),
+                **options,
+            )
+            client = cast("Self", sentinel.master_for(settings.sentinel_master, redis_class=cls))
+        else:
+            client = cls(**options)
+        client.settings = settings
+        return client
+
+    # -- enqueue ---------------------------------------------------------------------------
+
+    async def enqueue(
+        self, function: str, payload: BaseModel | Mapping[str, Any] | None = None, **options: Any
+    ) -> Job[Any]:
+        """Enqueue one job by the name of its function.
+
+        Args:
+            function: the function's name; its code need not be known in this process.
+            payload: the keyword arguments, as a mapping or a pydantic model.
+            options: see `EnqueueOptions`.
+
+        Returns:
+            The job's handle; for an id that is taken, that of the job which has it, with
+            `duplicate` set.
+
+        Raises:
+            InvalidOption, InvalidPayload, PayloadTooLarge: nothing was enqueued.
+            DuplicateJob: the id is taken, with `on_conflict="raise"`.
+            ServerAway, ServerRefused: the server took nothing.
+            EnqueueUnknown: the answer was lost; repeat with the same id.
+        """
+        args = (payload,) if isinstance(payload, BaseModel) else ()
+        kwargs = {} if args or payload is None else dict(cast("Mapping[str, Any]", payload))
+        request = Request(function, args, kwargs, cast("EnqueueOptions", options))
+        return (await self.enqueue_many([request]))[0]
+
+    async def enqueue_many(self, requests: Sequence[Request]) -> list[Job[Any]]:
+        """Enqueue many jobs, 100 a round trip; the handles are in the order of the requests.
+
+        Everything is checked before anything is sent. Each hundred is added whole or not at all.
+
+        Raises:
+            The same as `enqueue`. After an error of the server, earlier hundreds are queued;
+            repeating the call is safe when the requests have ids.
+        """
+        preparer = self._preparer()
+        return await self._submit([preparer.prepare(request) for request in requests])
+
+    async def enqueue_job(  # noqa: PLR0913 -- arq's signature
+        self,
+        function: str,
+        *args: Any,
+        _job_id: str | None = None,
+        _queue_name: str | None = None,
+        _defer_until: datetime | None = None,
+        _defer_by: None | float | timedelta = None,
+        _expires: None | float | timedelta = None,
+        _job_try: int | None = None,
+        **kwargs: Any,
+    ) -> Job[Any] | None:
+        """Enqueue one job in arq's way.
+
+        Args:
+            function: the function's name.
+            args, kwargs: its arguments.
+            _job_id: the job's id; by default a new one.
+            _queue_name: the queue; by default the function's own, else the client's default.
+            _defer_until: the moment before which it does not run; naive means local time.
+            _defer_by: seconds or timedelta to wait.
+            _expires: not started this long after now, it ends `expired`, arguments kept.
+            _job_try: the number of its first attempt.
+
+        Returns:
+            The job's handle, or `None` if a job that has not ended holds the id.
+
+        Raises:
+            The same as `enqueue`.
+        """
+        if _defer_until and _defer_by:
+            raise InvalidOption("use either '_defer_until' or '_defer_by' or neither, not both")
+        options = _arq_options(_job_id, _queue_name, _defer_until, _defer_by, _expires)
+        prepared = self._preparer().prepare(
+            Request(function, args, kwargs, options), first_attempt=_job_try or 1
+        )
+        job = (await self._submit([prepared]))[0]
+        return None if job.duplicate else job
+
+    def _preparer(self) -> Preparer:
+        return Preparer(
+            keys.check_name(self.default_queue_name), self.max_body_bytes, self.job_serializer
+        )
+
+    async def _submit(self, prepared: Sequence[Prepared]) -> list[Job[Any]]:
+        jobs: list[Job[Any]] = []
+        for queue, chunk in _chunks(prepared):
+            answers = await self._send(queue, [item.entry for item in chunk])
+            for item, answer in zip(chunk, answers, strict=True):
+                duplicate = answer is not queue_store.Added.added
+                if duplicate and item.on_conflict == "raise":
+                    raise DuplicateJob(queue, item.entry.id)
+                jobs.append(
+                    Job(item.entry.id, self, queue, duplicate=duplicate, convert=item.convert)
+                )
+        return jobs
+
+    async def _send(
+        self, queue: str, entries: list[queue_store.Entry]
+    ) -> list[queue_store.Added]:
+        """Send one call, and once more if its connection broke: the script finds repetitions."""
+        queue_names = queue_keys(queue, self.prefix)
+        try:
+            await self._announce(queue)
+            return await queue_store.enqueue(self, queue_names, entries, again=False)
+        except Exception as error:
+            if trouble(error) is None:
+                raise
+            first = error
+        try:
+            return await queue_store.enqueue(self, queue_names, entries, again=True)
+        except Exception as error:
+            if trouble(error) is None:
+                raise
+            raise self._enqueue_error(first, error) from error
+
+    def _enqueue_error(self, first: Exception, last: Exception) -> Exception:
+        known = as_server_error(last, self.address)
+        if all(map(_took_nothing, (first, last))):
+            return known
+        return EnqueueUnknown(
+            f"the connection to {self.address} broke before the answer came ({last}): the jobs "
+            "may or may not be queued; repeat the call with the same ids"
+        )
+
+    async def _announce(self, queue: str) -> None:
+        """Put the queue's name into the list of queues, once a client."""
+        announced: set[str] = self.__dict__.setdefault("_announced", set())
+        if queue not in announced:
+            await self.sadd(keys.queues_key(self.prefix), queue)
+            announced.add(queue)
+
+    # -- jobs ------------------------------------------------------------------------------
+
+    def job(self, job_id: str, queue: str = keys.DEFAULT_QUEUE) -> Job[Any]:
+        """The handle of a job by its id; asks nothing of the server."""
+        return Job(job_id, self, keys.check_name(queue))
+
+    def queue(self, name: str = keys.DEFAULT_QUEUE) -> QueueView:
+        """The view of one queue: counts, pages of jobs, figures, retry and cancel."""
+        return QueueView(self, keys.check_name(name), self.prefix, self.job_deserializer)
+
+    async def queues(self) -> list[str]:
+        """The names of all queues that ever had a job, sorted."""
+        return sorted(name.decode() for name in await self.smembers(keys.queues_key(self.prefix)))
+
+    async def job_info(self, queue: str, job_id: str) -> JobInfo:
+        """Everything that a queue knows about one job.
+
+        Raises:
+            JobNotFound: the queue does not hold it.
+        """
+        return await self.queue(queue).job(job_id)
+
+    async def cancel_job(self, queue: str, job_id: str, reason: str = "cancelled") -> State | None:
+        """Cancel a job; the state in which it was found, `None` if the queue has it not."""
+        return await self.queue(queue).cancel(job_id, reason)
+
+    async def wait_end(self, queue: str, job_id: str, timeout_s: float | None) -> results.End:
+        """Wait for the end of a job.
+
+        Raises:
+            JobNotFound: the queue does not hold it.
+            ResultTimeout: it did not end within `timeout_s` seconds.
+        """
+        names = queue_keys(queue, self.prefix)
+        inbox = self._inbox()
+        channel = keys.inbox_channel(f"{inbox.name}:{keys.quote_name(queue)}", self.prefix)
+        over_at = float("inf") if timeout_s is None else clock.mono() + timeout_s
+        await inbox.subscribe(channel)
+        while True:
+            with inbox.listen(channel, job_id) as pushed:
+                state, end = await results.watch(self, names, job_id, channel)
+                if state is None:
+                    raise JobNotFound(queue, job_id)
+                left = over_at - clock.mono()
+                end = end or await _first(pushed, min(left, LOOK_AGAIN_S))
+            if end is not None:
+                return end
+            if left <= LOOK_AGAIN_S:
+                raise timed_out(queue, job_id, timeout_s or 0)
+
+    def read_end(self, end: results.End) -> dict[str, Any]:
+        """The last line of a job's history, with a result of one's own serializer read."""
+        return read_line(end.line, self.job_deserializer)
+
+    def _inbox(self) -> Inbox:
+        inbox: Inbox | None = self.__dict__.get("_own_inbox")
+        if inbox is None:
+            inbox = self.__dict__["_own_inbox"] = Inbox(self, new_name("inbox"))
+        return inbox
+
+    # -- arq's questions -------------------------------------------------------------------
+
+    async def all_job_results(self) -> list[JobResult]:
+        """arq's list of the results of all ended jobs of all queues, by time of enqueue."""
+        found = [
+            await self.job(info.id, info.queue).result_info()
+            for name in await self.queues()
+            async for info in self.queue(name).iterate(*TERMINAL)
+        ]
+        return sorted((r for r in found if r is not None), key=lambda r: r.enqueue_time)
+
+    async def queued_jobs(self, *, queue_name: str | None = None) -> list[JobDef]:
+        """arq's list of the jobs of a queue that wait for a time or a worker."""
+        name = keys.check_name(queue_name or self.default_queue_name)
+        found = [
+            await self.job(info.id, name).info()
+            async for info in self.queue(name).iterate(State.waiting, State.delayed)
+        ]
+        return [definition for definition in found if definition is not None]
+
+    # -- life ------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """Where the server is, for people; without the password."""
+        options = self.connection_pool.connection_kwargs
+        return options.get("path") or f"{options.get('host', '?')}:{options.get('port', '?')}"
+
+    async def __aenter__(self) -> Self:
+        clients.setdefault(asyncio.get_running_loop(), self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close the connections; the client can be used again and then opens new ones."""
+        if inbox := self.__dict__.pop("_own_inbox", None):
+            await inbox.aclose()
+        for loop in [loop for loop, client in clients.items() if client is self]:
+            del clients[loop]
+        await super().aclose(close_connection_pool)
+
+
+#: The client that functions enqueue through when they are given none, by event loop.
+clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = weakref.WeakKeyDictionary()
+
+
+def default_settings() -> RedisSettings:
+    """The configured server, else arq's default: localhost."""
+    found = config.find_server_url()
+    return RedisSettings.from_dsn(found.url) if found else RedisSettings()
+
+
+def current_client() -> Client:
+    """The client of the running event loop: the one entered with `async with`, the worker's
+    own inside a worker, else one for the configured server.
+
+    Raises:
+        ConfigurationError: there is none, and no server is configured.
+    """
+    loop = asyncio.get_running_loop()
+    if loop not in clients:
+        clients[loop] = Client.connect()
+    return clients[loop]
+
+
+async def create_pool(  # noqa: PLR0913 -- arq's signature
+    settings_: arq.connections.RedisSettings | None = None,
+    *,
+    retry: int = 0,
+    job_serializer: Serializer | None = None,
+    job_deserializer: Deserializer | None = None,
+    default_queue_name: str = ARQ_DEFAULT_QUEUE,
+    expires_extra_ms: int = 0,
+) -> Client:
+    """arq's way to a client: connects at once, up to `conn_retries` times.
+
+    Raises:
+        ServerAway, ServerRefused: the server did not answer, or not well.
+    """
+    settings = settings_ or RedisSettings()
+    client = Client.from_settings(settings)
+    client.job_serializer, client.job_deserializer = job_serializer, job_deserializer
+    client.default_queue_name, client.expires_extra_ms = default_queue_name, expires_extra_ms
+    for attempt in range(retry, settings.conn_retries + 1):
+        try:
+            await client.ping()
+        except Exception as error:
+            if trouble(error) is None:
+                raise
+            if attempt >= settings.conn_retries:
+                await client.aclose()
+                raise as_server_error(error, client.address) from error
+            await asyncio.sleep(settings.conn_retry_delay)
+        else:
+            break
+    return client
+
+
+async def _first(future: asyncio.Future[results.End | None], timeout_s: float) -> results.End | None:
+    try:
+        async with asyncio.timeout(max(0, timeout_s)):
+            return await future
+    except TimeoutError:
+        return None
+
+
+def _chunks(prepared: Sequence[Prepared]) -> Iterator[tuple[str, list[Prepared]]]:
+    """Runs of up to 100 requests of one queue, in order."""
+    chunk: list[Prepared] = []
+    for item in prepared:
+        if chunk and (item.queue != chunk[0].queue or len(chunk) == MAX_ITEMS):
+            yield chunk[0].queue, chunk
+            chunk = []
+        chunk.append(item)
+    if chunk:
+        yield chunk[0].queue, chunk
+
+
+def _took_nothing(error: Exception) -> bool:
+    """Whether the server surely did not execute the call: never sent, or refused as a whole."""
+    return never_sent(error) or isinstance(error, ResponseError)
+
+
+def _arq_options(
+    job_id: str | None,
+    queue: str | None,
+    until: datetime | None,
+    by: Duration | None,
+    expires: Duration | None,
+) -> EnqueueOptions:
+    options = EnqueueOptions()
+    if job_id is not None:
+        options["id"] = job_id
+    if queue is not None:
+        options["queue"] = queue
+    if until is not None:
+        local = clock.system_zone()
+        options["run_at"] = clock.from_ms(until_ms(until, what="_defer_until", naive_zone=local))
+    if by is not None:
+        options["delay"] = by
+    if expires is not None and to_ms(expires, what="_expires") > 0:
+        options["expires"] = expires
+    return options

@@ -1,0 +1,76 @@
+"""What a function is given as its first argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from jobs import clock
+
+if TYPE_CHECKING:
+    from arq.connections import ArqRedis
+
+
+class Context(dict[Any, Any]):
+    """arq's `ctx` dict of shared resources, with what a job should know about itself.
+
+    As in arq, `ctx["redis"]` is the client, and `job_id`, `job_try`, `enqueue_time` and `score`
+    are entries too; whatever `on_startup` put into the worker's `ctx` is there.
+
+    Args:
+        resources: the worker's own ctx; copied, so that a job cannot change it for others.
+        job_id: the job's id.
+        queue: the queue that it came from.
+        function: the name of the function.
+        attempt: which run this is, from 1.
+        attempts: total runs allowed.
+        token: grows with every claim of this job: hand it to a resource that must refuse a
+            worker which has lost its lease (a fencing token).
+        worker: the id of the worker.
+        enqueued_at: when the job was enqueued, by the server's clock.
+    """
+
+    __slots__ = ("attempt", "attempts", "enqueued_at", "function", "job_id", "queue", "token", "worker")
+
+    def __init__(  # noqa: PLR0913 -- the facts of one attempt, each by name
+        self,
+        resources: Mapping[Any, Any] | None = None,
+        *,
+        job_id: str = "test",
+        queue: str = "default",
+        function: str = "test",
+        attempt: int = 1,
+        attempts: int = 1,
+        token: int = 1,
+        worker: str = "test",
+        enqueued_at: datetime | None = None,
+    ) -> None:
+        super().__init__(resources or {})
+        self.job_id = job_id
+        self.queue = queue
+        self.function = function
+        self.attempt = attempt
+        self.attempts = attempts
+        self.token = token
+        self.worker = worker
+        self.enqueued_at = enqueued_at or clock.from_ms(clock.now_ms())
+        self["job_id"] = job_id
+        self["job_try"] = attempt
+        self["enqueue_time"] = self.enqueued_at
+        self["score"] = int(self.enqueued_at.timestamp() * 1000)
+
+    @property
+    def client(self) -> ArqRedis:
+        """The client of the worker, to enqueue further jobs."""
+        return cast("ArqRedis", self["redis"])
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure of this run is final."""
+        return self.attempt >= self.attempts
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same text for every attempt of this job, and for no other job."""
+        return f"{self.queue}:{self.job_id}"

@@ -1,0 +1,1 @@
+"""The machine that runs jobs: worker, producer, executor, leases, rescue, supervisor."""

@@ -1,0 +1,158 @@
+"""Puts a worker's parts together: its functions by name, and the queues that it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import arq.worker
+from arq.cron import CronJob
+
+from jobs import registry
+from jobs.backoff import Backoff
+from jobs.durations import Duration, to_seconds
+from jobs.errors import ConfigurationError
+from jobs.functions import JobFunction
+from jobs.keys import DEFAULT_QUEUE, check_name
+from jobs.options import KEEP_FOREVER, KEEP_NOTHING, JobOptions, Keep, Queue
+
+
+@dataclass
+class Function(arq.worker.Function):
+    """arq's function, with a retry policy if one was given; made by `func`."""
+
+    backoff: Backoff | None = None
+    retries: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ArqDefaults:
+    """The worker's options for plain arq functions and cron jobs."""
+
+    max_tries: int
+    job_timeout: Duration | None
+    keep_result: Duration
+    keep_result_forever: bool
+
+    def options(self, function: arq.worker.Function | CronJob) -> JobOptions:
+        """arq's options of a function, its own before the worker's, in our terms."""
+        timeout = self.job_timeout if function.timeout_s is None else function.timeout_s
+        return JobOptions(
+            attempts=self.max_tries if function.max_tries is None else function.max_tries,
+            timeout=0 if timeout is None else timeout,
+            backoff=getattr(function, "backoff", None),
+            keep_completed=self._keep(function),
+        )
+
+    def _keep(self, function: arq.worker.Function | CronJob) -> Keep:
+        for_ever = function.keep_result_forever
+        if self.keep_result_forever if for_ever is None else for_ever:
+            return KEEP_FOREVER
+        age = self.keep_result if function.keep_result_s is None else function.keep_result_s
+        return Keep(age=age) if to_seconds(age) > 0 else KEEP_NOTHING
+
+
+def func(  # noqa: PLR0913 -- arq's signature, and two more
+    coroutine: str | arq.worker.Function | Callable[..., Any],
+    *,
+    name: str | None = None,
+    keep_result: Duration | None = None,
+    timeout: Duration | None = None,
+    keep_result_forever: bool | None = None,
+    max_tries: int | None = None,
+    backoff: Backoff | None = None,
+    retries: bool | None = None,
+) -> arq.worker.Function:
+    """Options for a plain arq function.
+
+    Args:
+        coroutine: the coroutine function, or the dotted path of one.
+        name: what producers call it; default its qualified name.
+        keep_result: how long its results are kept; 0 for not at all.
+        timeout: limit of one attempt.
+        keep_result_forever: whether results are kept without limit of time.
+        max_tries: total runs allowed.
+        backoff: the wait after a failure; giving one makes ordinary exceptions retryable.
+        retries: whether ordinary exceptions lead to another attempt; arq's rule, and the
+            default without a backoff, is that they do not.
+
+    Raises:
+        RuntimeError: not a coroutine function.
+    """
+    if isinstance(coroutine, arq.worker.Function):
+        return coroutine
+    keep_s = None if keep_result is None else to_seconds(keep_result)
+    timeout_s = None if timeout is None else to_seconds(timeout)
+    plain = arq.worker.func(coroutine, name=name)  # type: ignore[arg-type]  # its own check follows
+    return Function(
+        plain.name,
+        plain.coroutine,
+        timeout_s,
+        keep_s,
+        keep_result_forever,
+        max_tries,
+        backoff,
+        backoff is not None if retries is None else retries,
+    )
+
+
+def as_arq(function: Any) -> arq.worker.Function:
+    """Any way to name a function, as arq's worker holds it."""
+    if isinstance(function, JobFunction):
+        return arq.worker.Function(function.name, function.function.call, None, None, None, None)
+    return func(function)
+
+
+def collect(
+    functions: Iterable[Any], cron_jobs: Iterable[CronJob], defaults: ArqDefaults
+) -> dict[str, registry.Function]:
+    """The functions of a worker by name.
+
+    Raises:
+        ConfigurationError: two functions have one name.
+    """
+    found: dict[str, registry.Function] = {}
+    for item in [*functions, *cron_jobs]:
+        function = _registered(item, defaults)
+        if function.name in found and found[function.name].call is not function.call:
+            raise ConfigurationError(
+                f"two functions are called {function.name!r}: give one another name, "
+                "with `@job(name)` or `func(…, name=…)`"
+            )
+        found[function.name] = function
+    return found
+
+
+def _registered(item: Any, defaults: ArqDefaults) -> registry.Function:
+    if isinstance(item, JobFunction):
+        return item.function
+    plain = item if isinstance(item, CronJob) else func(item)
+    return registry.Function(
+        plain.name,
+        plain.coroutine,
+        registry.Signature.of(plain.name, plain.coroutine),
+        options=defaults.options(plain),
+        retries=getattr(plain, "retries", False),
+        description=(plain.coroutine.__doc__ or "").strip().split("\n")[0],
+    )
+
+
+def served_queues(
+    functions: Sequence[Any], queues: Sequence[Queue], own: str, *, own_needed: bool
+) -> dict[str, Queue]:
+    """The queues of a worker by name, in a steady order.
+
+    Those given as `queues`, those that job functions name, and the worker's own `queue_name`
+    when plain functions or cron jobs need it, or nothing else is there.
+    """
+    found = {queue.name: queue for queue in queues}
+    for item in functions:
+        if isinstance(item, JobFunction):
+            place = item.queue or Queue(item.function.queue or DEFAULT_QUEUE)
+            found.setdefault(place.name, place)
+        else:
+            own_needed = True
+    if own_needed or not found:
+        found.setdefault(check_name(own), Queue(own))
+    return found

@@ -1,0 +1,268 @@
+"""Runs one claimed job: read, check, perform, resolve, report. It never raises."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor as Pool
+from dataclasses import dataclass, field
+from random import random
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from jobs import clock, logs
+from jobs.codec import Body, Deserializer, Serializer, decode_body
+from jobs.context import Context
+from jobs.engine.deadlines import Deadlines
+from jobs.engine.outcome import (
+    AttemptEnd,
+    Overdue,
+    Plan,
+    Raised,
+    Resolution,
+    Returned,
+    Stop,
+    Stopped,
+    Unrunnable,
+    Why,
+    describe,
+    resolve,
+)
+from jobs.engine.plans import plan_for, with_call
+from jobs.engine.run import Run
+from jobs.errors import Fail, InvalidPayload, Skip, UnreadableBody
+from jobs.options import JobOptions
+from jobs.registry import Function
+from jobs.store.queue import Ack
+
+logger = logging.getLogger("jobs.worker")
+
+Hook = Callable[[Any], Awaitable[Any]]
+
+#: A result over this many bytes is not stored; the job is completed all the same.
+MAX_RESULT_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """arq's hooks; an error in one is logged and harms no job (arq-B2)."""
+
+    on_job_start: Hook | None = None
+    on_job_end: Hook | None = None
+    after_job_end: Hook | None = None
+
+
+@dataclass
+class Bench:
+    """What the executors of one worker share."""
+
+    functions: Mapping[str, Function]
+    resources: dict[Any, Any]
+    worker: str
+    deadlines: Deadlines
+    threads: Pool | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+    serializer: Serializer | None = None
+    deserializer: Deserializer | None = None
+    obeys_retry: bool = True
+
+
+class Executor:
+    """Runs the jobs of one queue.
+
+    Args:
+        bench: what it shares with the executors of other queues.
+        queue_defaults: the queue's layer of options.
+    """
+
+    def __init__(self, bench: Bench, queue_defaults: JobOptions) -> None:
+        self._bench = bench
+        self._defaults = queue_defaults
+        self._plans: dict[str, Plan] = {}
+
+    async def run(self, run: Run, now_ms: float) -> Ack | None:
+        """Run one attempt; the ack to write, or `None` if its lease is lost."""
+        plan = self._plan("")
+        try:
+            body = self._read(run)
+            plan = self._plan_of(run, body)
+            end = await self._attempt(run, body, plan, now_ms)
+        except UnreadableBody as error:
+            end = Unrunnable(str(error))
+        except asyncio.CancelledError:  # in a hook, before or after the function itself
+            end = Stopped(run.stop or Stop(Why.shutdown))
+        return self._report(run, plan, end)
+
+    def released(self, run: Run) -> Ack | None:
+        """The ack of an attempt that was stopped before its first step."""
+        return self._report(run, self._plan(""), Stopped(run.stop or Stop(Why.shutdown)))
+
+    # -- read ------------------------------------------------------------------------------
+
+    def _read(self, run: Run) -> Body:
+        body = decode_body(run.job_id, run.claimed.body, self._bench.deserializer)
+        run.function = body.function
+        return body
+
+    def _plan_of(self, run: Run, body: Body) -> Plan:
+        try:
+            run.attempt += int(body.options.get("first_attempt", 1)) - 1
+            return with_call(self._plan(body.function), body.options)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UnreadableBody(f"the options of job {run.job_id!r} are unreadable: {error}") from error
+
+    def _plan(self, name: str) -> Plan:
+        if name not in self._plans:
+            self._plans[name] = plan_for(
+                self._bench.functions.get(name), self._defaults, obeys_retry=self._bench.obeys_retry
+            )
+        return self._plans[name]
+
+    # -- perform ---------------------------------------------------------------------------
+
+    async def _attempt(self, run: Run, body: Body, plan: Plan, now_ms: float) -> AttemptEnd:
+        function = self._bench.functions.get(body.function)
+        if function is None:
+            return Unrunnable(f"no function {body.function!r} is registered in this worker")
+        if plan.expires_ms is not None and now_ms - run.claimed.enqueued_ms > plan.expires_ms:
+            return Overdue(plan.expires_ms)
+        run.context = ctx = self._context(run, plan)
+        logs.started(run, now_ms - run.claimed.record.available_ms)
+        await self._hook(self._bench.hooks.on_job_start, ctx)
+        end = await self._perform(run, function, body, plan)
+        await self._hook(self._bench.hooks.on_job_end, ctx)
+        return end
+
+    def _context(self, run: Run, plan: Plan) -> Context:
+        return Context(
+            self._bench.resources,
+            job_id=run.job_id,
+            queue=run.queue,
+            function=run.function,
+            attempt=run.attempt,
+            attempts=plan.attempts,
+            token=run.claimed.record.token,
+            worker=run.worker,
+            enqueued_at=clock.from_ms(run.claimed.enqueued_ms),
+        )
+
+    async def _perform(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
+        """Call the function within its time; every way to end becomes a value."""
+        deadlines = self._bench.deadlines
+        slot = None if plan.timeout_s is None else deadlines.add(run, plan.timeout_s)
+        try:
+            if run.stop is not None:
+                return Stopped(run.stop)
+            args, kwargs = function.signature.arguments(body.args, body.kwargs)
+            return Returned(await self._call(function, run, args, kwargs))
+        except asyncio.CancelledError as error:
+            return Stopped(run.stop) if run.stop else Raised(error)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            return Raised(error)
+        finally:
+            if slot is not None:
+                deadlines.remove(run, slot)
+
+    async def _call(self, function: Function, run: Run, args: Any, kwargs: Any) -> Any:
+        if function.is_async:
+            return await function.call(run.context, *args, **kwargs)
+        scope = contextvars.copy_context()
+        call = lambda: scope.run(function.call, run.context, *args, **kwargs)  # noqa: E731 -- for the pool
+        return await asyncio.get_running_loop().run_in_executor(self._bench.threads, call)
+
+    async def _hook(self, hook: Hook | None, ctx: Context) -> None:
+        if hook is None:
+            return
+        try:
+            await hook(ctx)
+        except Exception:
+            logger.exception("the hook %s failed; the job goes on", hook)
+
+    async def after(self, run: Run) -> None:
+        """arq's hook for when the end of a job is recorded."""
+        if run.context is not None:
+            await self._hook(self._bench.hooks.after_job_end, run.context)
+
+    @property
+    def has_after(self) -> bool:
+        """Whether somebody wants to hear that the end of a job is recorded."""
+        return self._bench.hooks.after_job_end is not None
+
+    # -- report ----------------------------------------------------------------------------
+
+    def _report(self, run: Run, plan: Plan, end: AttemptEnd) -> Ack | None:
+        try:
+            resolution = resolve(plan, run.attempt, end, random)
+        except Exception as error:  # a custom backoff or a bad Snooze may raise
+            resolution = resolve(plan, run.attempt, Raised(_as_fail(error)), random)
+        if resolution is None:
+            logs.stale(run)
+            return None
+        ran_ms = int((clock.mono() - run.started_s) * 1000)
+        ack = self._ack(run, resolution, ran_ms)
+        _log(run, resolution, ran_ms)
+        return ack
+
+    def _ack(self, run: Run, resolution: Resolution, ran_ms: int) -> Ack:
+        return Ack(
+            run.job_id,
+            run.claimed.record.token,
+            resolution.verb,
+            resolution.delay_ms,
+            resolution.keep,
+            -1 if run.context is None else ran_ms,
+            self._line(run, resolution, ran_ms),
+        )
+
+    def _line(self, run: Run, resolution: Resolution, ran_ms: int) -> bytes:
+        """The attempt's entry in the job's history."""
+        entry: dict[str, Any] = {
+            "outcome": resolution.outcome,
+            "attempt": run.attempt,
+            "at": clock.now_ms(),
+            "ran": ran_ms,
+            "worker": run.worker,
+        }
+        if resolution.reason:
+            entry["reason"] = resolution.reason
+        if resolution.error is not None:
+            entry["error"] = describe(resolution.error)
+        elif resolution.value is not None:
+            return self._with_result(run, entry, resolution.value)
+        return to_json(entry)
+
+    def _with_result(self, run: Run, entry: dict[str, Any], value: Any) -> bytes:
+        """The entry with the result; one that cannot be stored is left out and said (arq-A14)."""
+        try:
+            if self._bench.serializer is not None:
+                own = base64.b64encode(self._bench.serializer({"r": value})).decode()
+                line = to_json(entry | {"own": own})
+            else:
+                line = to_json(entry | {"result": value})
+            if len(line) <= MAX_RESULT_BYTES:
+                return line
+            problem = f"it has {len(line):,} bytes, over the limit of {MAX_RESULT_BYTES:,}"
+        except Exception as error:  # a result of any type; the job itself is done
+            problem = str(error) if isinstance(error, PydanticSerializationError) else repr(error)
+        logger.warning("the result of job %s is not stored: %s", run.job_id, problem)
+        return to_json(entry | {"unstored": problem})
+
+
+def _as_fail(error: BaseException) -> BaseException:
+    return error if isinstance(error, Fail) else Fail(f"{type(error).__name__}: {error}")
+
+
+def _log(run: Run, resolution: Resolution, ran_ms: int) -> None:
+    match resolution.outcome:
+        case "failed" if resolution.error is not None:
+            logs.failed(run, resolution.error)
+        case "retried" if resolution.error is not None:
+            logs.retrying(run, resolution.error, resolution.delay_ms)
+        case "parked":
+            logs.parked(run, resolution.reason)
+        case outcome:
+            logs.ended(run, outcome, ran_ms, resolution.reason)

@@ -1,0 +1,144 @@
+"""Keeps the leases of running jobs, from a thread and a connection of its own.
+
+So a job that blocks the event loop for a while keeps its lease. A loop that is stuck beyond the
+job's own timeout lets go of it, so that another worker can run it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from threading import Event, Thread
+from typing import NamedTuple
+
+import redis
+
+from jobs import clock
+from jobs.connections import trouble
+from jobs.keys import QueueKeys
+from jobs.store._script import MAX_ITEMS
+from jobs.store.queue import Verdict, renew
+
+logger = logging.getLogger("jobs.lease")
+
+#: A lease is renewed this often in its length.
+RENEWALS = 3
+
+
+class Held(NamedTuple):
+    """One lease: the token that proves it, and when a stuck loop lets go of it (monotonic)."""
+
+    token: int
+    give_up_s: float
+
+
+Report = Callable[[str, list[str]], None]
+
+
+class LeaseKeeper:
+    """Duties: 1. renew every held lease each third of its length; 2. report lost leases and
+    requests to cancel to the event loop; 3. notice a stuck loop and let go of overdue jobs.
+
+    Args:
+        connect: makes the blocking client of the thread.
+        lease_ms: length of a lease.
+        loop: the event loop that runs the jobs.
+        on_lost, on_cancel: called in that loop with (queue, ids).
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], redis.Redis],
+        lease_ms: int,
+        loop: asyncio.AbstractEventLoop,
+        on_lost: Report,
+        on_cancel: Report,
+    ) -> None:
+        self._connect = connect
+        self._lease_ms = lease_ms
+        self._loop = loop
+        self._reports = {Verdict.lost: on_lost, Verdict.cancel_asked: on_cancel}
+        self._held: dict[str, dict[str, Held]] = {}
+        self._keys: dict[str, QueueKeys] = {}
+        self._ended = Event()
+        self._loop_seen_s = clock.mono()
+        self._stuck = False
+        self._thread = Thread(target=self._run, name="jobs-lease", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def serve(self, queue: str, keys: QueueKeys) -> dict[str, Held]:
+        """The held leases of a queue, by job id; its producer adds and removes them."""
+        self._keys[queue] = keys
+        return self._held.setdefault(queue, {})
+
+    def stop(self) -> None:
+        """Ask the thread to end; `join` waits for it."""
+        self._ended.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        client = self._connect()
+        interval_s = self._lease_ms / 1000 / RENEWALS
+        pause_s = interval_s
+        while not self._ended.wait(pause_s):
+            try:
+                self._watch_loop()
+                self._renew_all(client)
+                pause_s = interval_s
+            except Exception as error:
+                if trouble(error) is None:
+                    logger.exception("the lease thread met an error of its own and goes on")
+                pause_s = interval_s / 10
+        client.close()
+
+    def _watch_loop(self) -> None:
+        """The loop answers by calling back; `_loop_seen_s` is when it last did."""
+        lag_s = clock.mono() - self._loop_seen_s
+        stuck = lag_s > 2 * self._lease_ms / 1000 / RENEWALS + 1
+        if stuck and not self._stuck:
+            logger.error(
+                "the event loop has not run for %.1f s: a job blocks it; leases are kept until "
+                "the jobs' own timeouts (use a plain `def`, which runs in a thread)",
+                lag_s,
+            )
+        self._stuck = stuck
+        self._call(self._loop_answers)
+
+    def _loop_answers(self) -> None:
+        self._loop_seen_s = clock.mono()
+
+    def _renew_all(self, client: redis.Redis) -> None:
+        for queue, held in list(self._held.items()):
+            for page in _pages(self._kept(held)):
+                verdicts = renew(client, self._keys[queue], page, self._lease_ms)
+                self._report(queue, page, verdicts)
+
+    def _kept(self, held: dict[str, Held]) -> list[tuple[str, int]]:
+        now = clock.mono()
+        return [
+            (job_id, lease.token)
+            for job_id, lease in held.copy().items()
+            if not (self._stuck and now > lease.give_up_s)
+        ]
+
+    def _report(self, queue: str, page: list[tuple[str, int]], verdicts: list[Verdict]) -> None:
+        for verdict, report in self._reports.items():
+            ids = [job_id for (job_id, _), v in zip(page, verdicts, strict=True) if v is verdict]
+            if ids:
+                self._call(report, queue, ids)
+
+    def _call(self, function: Callable[..., None], *args: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *args)
+
+
+def _pages(held: list[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    for at in range(0, len(held), MAX_ITEMS):
+        yield held[at : at + MAX_ITEMS]

@@ -1,0 +1,77 @@
+"""What the loops of a worker share about their server: the client, patience, and its state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from random import random
+from typing import TypeVar
+
+from redis.asyncio import Redis
+
+from jobs import clock
+from jobs.connections import Trouble, trouble
+
+T = TypeVar("T")
+
+logger = logging.getLogger("jobs.worker")
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
+#: A call that takes longer is given up and its connection dropped, whatever the client's settings.
+CALL_TIMEOUT_S = 10.0
+
+
+class Link:
+    """Duties: 1. sort the server's errors; 2. wait between tries, for ever and with jitter;
+    3. say once when the server goes away and once when it is back.
+    """
+
+    def __init__(self, client: Redis, address: str) -> None:
+        self.client = client
+        self.address = address
+        self.outages = 0
+        self._away_since_s: float | None = None
+        self._wait_s = _FIRST_WAIT_S
+
+    async def call(self, function: Callable[[], Awaitable[T]], timeout_s: float = CALL_TIMEOUT_S) -> T:
+        """One call; when it succeeds the server counts as back.
+
+        Raises:
+            Whatever the call raises; `failed` says what to do about it.
+        """
+        async with asyncio.timeout(timeout_s):
+            answer = await function()
+        if self._away_since_s is not None:
+            logger.warning(
+                "the server at %s is back after %.1f s",
+                self.address,
+                clock.mono() - self._away_since_s,
+            )
+            self._away_since_s = None
+            self._wait_s = _FIRST_WAIT_S
+        return answer
+
+    async def failed(self, error: BaseException) -> None:
+        """Note a failed call and wait before the next try.
+
+        Raises:
+            The error itself, if it is not the server's.
+        """
+        kind = trouble(error)
+        if kind is None:
+            raise error
+        self.outages += 1
+        if self._away_since_s is None:
+            self._away_since_s = clock.mono()
+            logger.warning("the server at %s: %s; trying again for ever", self.address, error)
+        if kind is Trouble.fatal:
+            logger.error("the server at %s refuses this worker: %s", self.address, error)
+            self._wait_s = _LONGEST_WAIT_S
+        await asyncio.sleep(self._wait_s * (0.5 + random()))
+        self._wait_s = min(_LONGEST_WAIT_S, self._wait_s * 2)
+
+    @property
+    def away(self) -> bool:
+        """Whether the last call failed."""
+        return self._away_since_s is not None

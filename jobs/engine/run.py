@@ -1,0 +1,55 @@
+"""One attempt in progress on this worker."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from jobs.engine.outcome import Stop, Why
+from jobs.store.queue import Ack, Claimed
+
+if TYPE_CHECKING:
+    from jobs.context import Context
+
+
+class Run:
+    """A claimed job, its task, and the order to stop, if somebody gave one.
+
+    It is also the subject of the log lines of its attempt.
+    """
+
+    __slots__ = (
+        "attempt",
+        "claimed",
+        "context",
+        "function",
+        "job_id",
+        "queue",
+        "started_s",
+        "stop",
+        "task",
+        "worker",
+    )
+
+    def __init__(self, claimed: Claimed, queue: str, worker: str, started_s: float) -> None:
+        self.claimed = claimed
+        self.job_id = claimed.id
+        self.queue = queue
+        self.worker = worker
+        self.started_s = started_s
+        self.attempt = claimed.record.failures + 1
+        self.function = "?"
+        self.context: Context | None = None
+        self.task: asyncio.Task[Ack | None] | None = None
+        self.stop: Stop | None = None
+
+    def stop_for(self, why: Why, detail: str = "") -> None:
+        """Cancel the attempt; the first reason holds, but a lost lease overrides every other."""
+        if self.stop is None or why is Why.lost:
+            self.stop = Stop(why, detail)
+        if self.task is not None:
+            self.task.cancel()
+
+    def time_out(self) -> None:
+        """The attempt has used its time."""
+        self.stop_for(Why.timeout)

@@ -1,0 +1,252 @@
+"""Everything of a worker that lives from its start to its stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from jobs import clock
+from jobs.client import Client
+from jobs.engine.executor import Bench, Executor
+from jobs.engine.lease import LeaseKeeper
+from jobs.engine.link import Link
+from jobs.engine.outcome import Why
+from jobs.engine.producer import Budget, Counters, Producer, Station
+from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep
+from jobs.keys import QueueKeys, control_channel, queue_keys, queues_key
+from jobs.options import FRAMEWORK_DEFAULTS, Keep, Queue
+from jobs.store import workers
+from jobs.subscription import Subscription
+
+logger = logging.getLogger("jobs.worker")
+
+#: Longest time that a stopping worker spends on writing what it knows.
+FLUSH_S = 5.0
+#: A burst waits for its own retries that are due within this time.
+BURST_SOON_S = 60.0
+MOST_THREADS = 64
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a session is made from."""
+
+    worker: str
+    client: Client
+    queues: Mapping[str, Queue]
+    default_concurrency: int
+    lease_ms: int
+    most_losses: int
+    bench: Bench
+    counters: Counters
+    budget: Budget
+    connect_blocking: Callable[[], Any]
+
+
+class Session:
+    """Duties: 1. start producers, leases and upkeep in the right order; 2. stop them so that
+    nothing is lost: no more claims, time to finish, release of the rest, last acks.
+    """
+
+    def __init__(self, setup: Setup, extra_loops: Callable[[Link], Sequence[Upkeep]]) -> None:
+        self.setup = setup
+        self.link = Link(setup.client, setup.client.address)
+        self.keys = {name: queue_keys(name, setup.client.prefix) for name in setup.queues}
+        loop = asyncio.get_running_loop()
+        self._leases = LeaseKeeper(
+            setup.connect_blocking, setup.lease_ms, loop, self._on_lost, self._on_cancel
+        )
+        self.producers = {name: self._producer(name) for name in setup.queues}
+        self._control = Subscription(setup.client, self._on_control, lambda: None)
+        self._channels = {control_channel(n, setup.client.prefix): n for n in setup.queues}
+        self._loops: list[Upkeep] = [*self._upkeep(), *extra_loops(self.link)]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started_at = clock.now_ms()
+        self.hurry = asyncio.Event()
+
+    def _producer(self, name: str) -> Producer:
+        setup, queue = self.setup, self.setup.queues[name]
+        return Producer(
+            Station(
+                queue=queue,
+                keys=self.keys[name],
+                concurrency=queue.concurrency or setup.default_concurrency,
+                worker=setup.worker,
+                lease_ms=setup.lease_ms,
+                link=self.link,
+                executor=Executor(setup.bench, queue.defaults),
+                held=self._leases.serve(name, self.keys[name]),
+                counters=setup.counters,
+                budget=setup.budget,
+            )
+        )
+
+    def _upkeep(self) -> list[Upkeep]:
+        setup, keys = self.setup, self.keys
+        third_s = setup.lease_ms / 3000
+        keep = (FRAMEWORK_DEFAULTS.keep_failed or Keep()).limits()
+        bench = setup.bench
+        return [
+            Heartbeat(
+                self.link, keys, worker=setup.worker, interval_s=third_s, describe=self._describe
+            ),
+            Rescuer(
+                self.link,
+                keys,
+                lease_ms=setup.lease_ms,
+                most_losses=setup.most_losses,
+                keep_failed=keep,
+            ),
+            Unparker(
+                self.link,
+                keys,
+                functions=bench.functions.keys(),
+                interval_s=third_s,
+                deserializer=bench.deserializer,
+            ),
+            Pruner(self.link, keys),
+        ]
+
+    # -- life ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to claim."""
+        client = self.setup.client
+        await client.sadd(queues_key(client.prefix), *self.setup.queues)
+        for channel in self._channels:
+            await self._control.subscribe(channel)
+        self._leases.start()
+        for loop in self._loops:
+            loop.start()
+
+    def serve(self) -> None:
+        """Serve every queue until stopped."""
+        self._tasks = [
+            asyncio.create_task(producer.serve(), name=f"jobs-producer-{name}")
+            for name, producer in self.producers.items()
+        ]
+
+    async def drain(self) -> None:
+        """Work until every queue is empty at once; a job may fill another queue."""
+        while any(
+            await asyncio.gather(*(p.drain(BURST_SOON_S) for p in self.producers.values()))
+        ):
+            pass
+
+    async def finish_burst(self, burst: asyncio.Future[None], grace_s: float) -> None:
+        """Let a burst that was asked to stop end by itself within the grace."""
+        hurry = asyncio.ensure_future(self.hurry.wait())
+        await asyncio.wait([burst, hurry], timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+
+    async def failure(self) -> None:
+        """Wait until a producer ends, which only an error of this code can make it do."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    def take_no_more(self) -> None:
+        """Claim nothing any more."""
+        for producer in self.producers.values():
+            producer.taking = False
+            producer.kick()
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop claiming, let jobs finish for `grace_s` seconds, release the rest, write all acks.
+
+        `hurry` cuts the grace short.
+        """
+        self.take_no_more()
+        for loop in self._loops:
+            await loop.stop()
+        await self._finish(grace_s)
+        for producer in self.producers.values():
+            producer.stop_all(Why.shutdown)
+        await self._finish(FLUSH_S, hurried=False)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._flush()
+        self._leases.stop()
+        await self._control.aclose()
+        self._leases.join(1)
+        self.setup.bench.deadlines.close()
+        if self.setup.bench.threads:
+            self.setup.bench.threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _finish(self, within_s: float, *, hurried: bool = True) -> None:
+        """Wait for the running jobs to end."""
+        over_s = clock.mono() + within_s
+        while running := self._running():
+            left = over_s - clock.mono()
+            if left <= 0 or (hurried and self.hurry.is_set()):
+                return
+            hurry = asyncio.ensure_future(self.hurry.wait())
+            await asyncio.wait(
+                [*running, *([hurry] if hurried else [])],
+                timeout=left,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            hurry.cancel()
+
+    def _running(self) -> list[asyncio.Task[Any]]:
+        return [
+            run.task
+            for producer in self.producers.values()
+            for run in producer.running.values()
+            if run.task is not None
+        ]
+
+    async def _flush(self) -> None:
+        """Write the last acks and leave the registry, if the server lets us."""
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                for producer in self.producers.values():
+                    await producer.flush()
+        except TimeoutError:
+            logger.error("the server does not answer: the last acks are lost, the jobs will rerun")
+
+    async def leave(self) -> int:
+        """Take the worker out of the registry of its queues; how many others are alive."""
+        stale_ms = int(self.setup.lease_ms)
+        return max(
+            [
+                await workers.leave(self.setup.client, keys, self.setup.worker, stale_ms)
+                for keys in self.keys.values()
+            ]
+        )
+
+    # -- news ------------------------------------------------------------------------------
+
+    def _on_control(self, channel: str, data: bytes) -> None:
+        self.producers[self._channels[channel]].stop_some([data.decode()], Why.cancel, "cancelled")
+
+    def _on_lost(self, queue: str, ids: list[str]) -> None:
+        self.producers[queue].stop_some(ids, Why.lost)
+
+    def _on_cancel(self, queue: str, ids: list[str]) -> None:
+        self.producers[queue].stop_some(ids, Why.cancel, "cancelled")
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        producer = self.producers[name]
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_ms": self._started_at,
+            "running": len(producer.running),
+            "concurrency": producer.station.concurrency,
+            "taking": producer.taking,
+            "queues": list(self.producers),
+        }
+
+
+def thread_pool(queues: Mapping[str, Queue], default_concurrency: int) -> ThreadPoolExecutor:
+    """Threads for plain `def` functions: as many as there are slots, within reason."""
+    slots = sum(queue.concurrency or default_concurrency for queue in queues.values())
+    return ThreadPoolExecutor(min(MOST_THREADS, slots), thread_name_prefix="jobs-function")

@@ -1,0 +1,208 @@
+"""What every worker does beside running jobs: heartbeat, rescue, unpark, prune."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from pydantic_core import to_json
+
+from jobs import clock
+from jobs.codec import Deserializer, decode_body
+from jobs.engine.link import Link
+from jobs.errors import UnreadableBody
+from jobs.keys import QueueKeys
+from jobs.loop import Loop
+from jobs.store import queue as store
+from jobs.store import workers
+from jobs.store._script import MAX_ITEMS
+
+logger = logging.getLogger("jobs.worker")
+
+#: Statistics of single minutes are kept this long.
+STATS_MS = 24 * 3600 * 1000
+PRUNE_S = 60.0
+#: Parked jobs looked at in one turn.
+PARKED_PAGES = 10
+
+
+class Upkeep(Loop):
+    """A loop over the queues of one worker, whose errors go to the link."""
+
+    def __init__(
+        self, name: str, interval_s: float, link: Link, queues: Mapping[str, QueueKeys]
+    ) -> None:
+        super().__init__(name, interval_s)
+        self.link = link
+        self.queues = queues
+
+    async def failed(self, error: Exception) -> None:
+        """The server's errors are waited out; others are logged."""
+        try:
+            await self.link.failed(error)
+        except Exception as own:  # noqa: BLE001 -- a loop outlives every error
+            await super().failed(own)
+
+
+class Heartbeat(Upkeep):
+    """Keeps the worker in the registry of each of its queues."""
+
+    def __init__(
+        self,
+        link: Link,
+        queues: Mapping[str, QueueKeys],
+        *,
+        worker: str,
+        interval_s: float,
+        describe: Callable[[str], dict[str, Any]],
+    ) -> None:
+        super().__init__("heartbeat", interval_s, link, queues)
+        self._worker = worker
+        self._describe = describe
+        self.stale_ms = int(interval_s * 3000)
+
+    async def run_once(self) -> None:
+        """One heartbeat at every queue."""
+        for name, keys in self.queues.items():
+            data = self._describe(name)
+            await workers.beat(self.link.client, keys, self._worker, data, self.stale_ms)
+
+
+class Rescuer(Upkeep):
+    """Takes back the jobs of workers that are gone.
+
+    A lease counts as dead only when this loop has seen the same deadline for a whole lease on
+    its own monotonic clock. So neither a jump of the server's clock nor an outage hands out jobs
+    whose workers live: after an outage the watching starts anew (FAULTS rule 11).
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        queues: Mapping[str, QueueKeys],
+        *,
+        lease_ms: int,
+        most_losses: int,
+        keep_failed: store.Limits,
+    ) -> None:
+        self._lease_s = lease_ms / 1000
+        super().__init__("rescuer", self._lease_s / 3, link, queues)
+        self._most_losses = most_losses
+        self._keep_failed = keep_failed
+        self._seen: dict[str, dict[str, tuple[int, float]]] = {}
+        self._last_s = clock.mono()
+        self._outages = link.outages
+
+    async def run_once(self) -> dict[str, str]:
+        """Look at every queue once; what became of the jobs that were taken back."""
+        self._forget_after_a_gap()
+        taken: dict[str, str] = {}
+        for name, keys in self.queues.items():
+            dead = self._observe(name, await store.oldest_leases(self.link.client, keys))
+            for at in range(0, len(dead), MAX_ITEMS):
+                taken |= await self._take_back(name, keys, dead[at : at + MAX_ITEMS])
+        return taken
+
+    def _forget_after_a_gap(self) -> None:
+        now = clock.mono()
+        slept = now - self._last_s > 2 * self.interval_s + 1
+        if slept or self.link.outages != self._outages:
+            self._seen.clear()
+        self._last_s, self._outages = now, self.link.outages
+
+    def _observe(self, queue: str, leases: dict[str, int]) -> list[tuple[str, int]]:
+        now = clock.mono()
+        before = self._seen.get(queue, {})
+        after: dict[str, tuple[int, float]] = {}
+        for job_id, deadline in leases.items():
+            seen = before.get(job_id)
+            after[job_id] = seen if seen and seen[0] == deadline else (deadline, now)
+        self._seen[queue] = after
+        return [
+            (job_id, deadline)
+            for job_id, (deadline, since_s) in after.items()
+            if now - since_s >= self._lease_s
+        ]
+
+    async def _take_back(
+        self, queue: str, keys: QueueKeys, dead: Sequence[tuple[str, int]]
+    ) -> dict[str, str]:
+        message = "the worker that ran this job stopped renewing its lease"
+        line = {
+            "outcome": "lost",
+            "at": clock.now_ms(),
+            "error": {"type": "WorkerLost", "message": f"worker lost: {message}"},
+        }
+        taken = await store.rescue(
+            self.link.client,
+            keys,
+            dead,
+            most_losses=self._most_losses,
+            keep=self._keep_failed,
+            line=to_json(line),
+        )
+        for job_id, fate in taken.items():
+            if fate != "alive":
+                logger.warning("%s:%s was lost by its worker and is %s now", queue, job_id, fate)
+        return taken
+
+
+class Unparker(Upkeep):
+    """Makes parked jobs wait again whose function this worker has."""
+
+    def __init__(
+        self,
+        link: Link,
+        queues: Mapping[str, QueueKeys],
+        *,
+        functions: Collection[str],
+        interval_s: float,
+        deserializer: Deserializer | None = None,
+    ) -> None:
+        super().__init__("unparker", interval_s, link, queues)
+        self._functions = functions
+        self._deserializer = deserializer
+        self._place: dict[str, int] = {}
+
+    async def run_once(self) -> int:
+        """Look at the next thousand parked jobs of every queue; how many wait now."""
+        return sum([await self._look(name, keys) for name, keys in self.queues.items()])
+
+    async def _look(self, queue: str, keys: QueueKeys) -> int:
+        moved = 0
+        for _ in range(PARKED_PAGES):
+            page = await store.parked_page(self.link.client, keys, self._place.get(queue, 0))
+            mine = [job_id for job_id, body in page if body and self._knows(job_id, body)]
+            if mine:
+                moved += await store.unpark(self.link.client, keys, mine)
+            self._place[queue] = self._place.get(queue, 0) + len(page) - len(mine)
+            if len(page) < MAX_ITEMS:
+                self._place[queue] = 0
+                break
+        return moved
+
+    def _knows(self, job_id: str, body: bytes) -> bool:
+        try:
+            return decode_body(job_id, body, self._deserializer).function in self._functions
+        except UnreadableBody:
+            return False
+
+
+class Pruner(Upkeep):
+    """Removes what is over its age, also from queues in which nothing happens."""
+
+    def __init__(self, link: Link, queues: Mapping[str, QueueKeys]) -> None:
+        super().__init__("pruner", PRUNE_S, link, queues)
+
+    async def run_once(self) -> int:
+        """Prune every queue until nothing is left to prune; how many jobs were removed."""
+        removed = 0
+        for keys in self.queues.values():
+            cursor, jobs = "0", MAX_ITEMS
+            while jobs == MAX_ITEMS or cursor != "0":
+                jobs, cursor = await store.prune(
+                    self.link.client, keys, stats_ms=STATS_MS, cursor=cursor
+                )
+                removed += jobs
+        return removed

@@ -1,0 +1,460 @@
+"""The worker: arq's class with another engine behind it.
+
+It takes every argument of arq's `Worker` and keeps its methods, hooks and counters, so that
+`arq settings.WorkerSettings` and code written for arq run as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from datetime import tzinfo
+from signal import Signals
+from typing import Any
+
+import arq.worker
+from arq.connections import ArqRedis
+from arq.constants import default_queue_name
+from arq.cron import CronJob
+
+from jobs import clock, logs
+from jobs import client as clients
+from jobs.client import Client
+from jobs.codec import Deserializer, Serializer
+from jobs.connections import as_server_error, blocking_client, trouble
+from jobs.durations import Duration, to_ms, to_seconds
+from jobs.engine.assembly import ArqDefaults, as_arq, collect, served_queues
+from jobs.engine.cron_ticker import CronTicker
+from jobs.engine.deadlines import Deadlines
+from jobs.engine.executor import Bench, Hook, Hooks
+from jobs.engine.health import HealthKey
+from jobs.engine.link import Link
+from jobs.engine.producer import Budget, Counters
+from jobs.engine.session import Session, Setup, thread_pool
+from jobs.engine.upkeep import Upkeep
+from jobs.errors import ConfigurationError, JobsError
+from jobs.ids import new_name
+from jobs.keys import check_name, queue_keys
+from jobs.options import Queue
+from jobs.server_check import check_server, read_server, server_name
+
+logger = logging.getLogger("jobs.worker")
+
+#: Sidekiq's `-t`: shorter than the 30 s that Kubernetes and systemd-like supervisors wait.
+GRACE_S = 25
+#: Longest time for taking leave of the server.
+GOODBYE_S = 2.0
+
+
+class Worker(arq.worker.Worker):
+    """Runs jobs from many queues.
+
+    Args:
+        functions: job functions (`@job`), plain arq coroutines, or what `func` returns.
+        queues: the queues to serve, with their concurrency and rates; those that job functions
+            name are served as well.
+        queue_name: the queue of plain functions and cron jobs; default "default".
+        cron_jobs: what `cron` returns.
+        redis_settings, redis_pool: where the server is; default the configured one, else
+            localhost. A given pool is not closed.
+        burst: run until the queues are empty, then end.
+        on_startup, on_shutdown, on_job_start, on_job_end, after_job_end: arq's hooks; an error
+            of a job hook is logged and harms no job.
+        handle_signals: whether SIGTERM and SIGINT stop the worker. Default True.
+        job_completion_wait: seconds that running jobs get to finish when the worker stops.
+            Default 25 (arq: 0). What still runs then is released at once, and its attempt is
+            not counted. A second signal cuts the wait short.
+        max_jobs: concurrency of queues that name none. Default 10.
+        job_timeout: limit of one attempt of plain functions, seconds or timedelta. Default 300;
+            `None` for no limit.
+        keep_result, keep_result_forever: how long results of plain functions are kept.
+            Default 3600 s.
+        poll_delay, queue_read_limit, expires_extra_ms, log_results: accepted for arq's sake:
+            nothing is polled, unfinished jobs never expire, results are not logged.
+        max_tries: total runs allowed to plain functions. Default 5.
+        health_check_interval: seconds between two writes of arq's health key. Default 30
+            (arq: 3600, which shows a hung worker as healthy for an hour).
+        health_check_key: its name; default arq's.
+        ctx: shared resources, the first argument of hooks and, copied, of jobs.
+        retry_jobs: whether `Retry` and cancellation lead to another attempt. Default True.
+        allow_abort_jobs: accepted for arq's sake: jobs can always be aborted.
+        max_burst_jobs: most jobs started in a burst; negative for no limit.
+        job_serializer, job_deserializer: for payloads and results that are not JSON.
+        timezone: zone of cron jobs; default the machine's IANA zone.
+        lease: how long a claimed job belongs to this worker without renewal. Default 30 s.
+        max_deliveries: a job whose worker was lost this often is failed as poison. Default 3.
+
+    Raises:
+        ConfigurationError, InvalidOption: a setting that cannot work.
+    """
+
+    def __init__(  # noqa: PLR0913 -- arq's signature: its command line keeps only what is named here
+        self,
+        functions: Sequence[Any] = (),
+        *,
+        queue_name: str | None = default_queue_name,
+        cron_jobs: Sequence[CronJob] | None = None,
+        redis_settings: arq.connections.RedisSettings | None = None,
+        redis_pool: ArqRedis | None = None,
+        burst: bool = False,
+        on_startup: Hook | None = None,
+        on_shutdown: Hook | None = None,
+        on_job_start: Hook | None = None,
+        on_job_end: Hook | None = None,
+        after_job_end: Hook | None = None,
+        handle_signals: bool = True,
+        job_completion_wait: float = GRACE_S,
+        max_jobs: int = 10,
+        job_timeout: Duration | None = 300,
+        keep_result: Duration = 3600,
+        keep_result_forever: bool = False,
+        poll_delay: Duration = 0.5,
+        queue_read_limit: int | None = None,
+        max_tries: int = 5,
+        health_check_interval: Duration = 30,
+        health_check_key: str | None = None,
+        ctx: dict[Any, Any] | None = None,
+        retry_jobs: bool = True,
+        allow_abort_jobs: bool = False,
+        max_burst_jobs: int = -1,
+        job_serializer: Serializer | None = None,
+        job_deserializer: Deserializer | None = None,
+        expires_extra_ms: int = 86_400_000,
+        timezone: tzinfo | None = None,
+        log_results: bool = True,
+        queues: Sequence[Queue] = (),
+        lease: Duration = 30,
+        max_deliveries: int = 3,
+    ) -> None:
+        self._counters = Counters()
+        self._session: Session | None = None
+        super().__init__(
+            functions=[as_arq(function) for function in functions],
+            queue_name=queue_name,
+            cron_jobs=cron_jobs,
+            redis_settings=redis_settings or clients.default_settings(),
+            redis_pool=redis_pool,
+            burst=burst,
+            on_startup=on_startup,
+            on_shutdown=on_shutdown,
+            on_job_start=on_job_start,
+            on_job_end=on_job_end,
+            after_job_end=after_job_end,
+            handle_signals=False,
+            max_jobs=max_jobs,
+            job_timeout=0 if job_timeout is None else to_seconds(job_timeout, what="job_timeout"),
+            keep_result=to_seconds(keep_result, what="keep_result"),
+            keep_result_forever=keep_result_forever,
+            poll_delay=to_seconds(poll_delay, what="poll_delay"),
+            queue_read_limit=queue_read_limit,
+            max_tries=max_tries,
+            health_check_interval=to_seconds(health_check_interval, what="health_check_interval"),
+            health_check_key=health_check_key,
+            ctx=ctx,
+            retry_jobs=retry_jobs,
+            allow_abort_jobs=allow_abort_jobs,
+            max_burst_jobs=max_burst_jobs,
+            job_serializer=job_serializer,
+            job_deserializer=job_deserializer,
+            expires_extra_ms=expires_extra_ms,
+            timezone=timezone or clock.system_zone(),  # type: ignore[arg-type]  # arq says `timezone`, takes any tzinfo
+            log_results=log_results,
+        )
+        self._handle_signals = handle_signals
+        self._job_completion_wait = job_completion_wait  # type: ignore[assignment]  # arq: whole seconds
+        if job_timeout is None:
+            self.job_timeout_s = None  # type: ignore[assignment]  # arq cannot compare None (arq-A2)
+        self._lease_ms = to_ms(lease, what="lease")
+        self._max_deliveries = max_deliveries
+        defaults = ArqDefaults(max_tries, job_timeout, keep_result, keep_result_forever)
+        self._registry = collect(functions, self.cron_jobs, defaults)
+        self.queues = served_queues(
+            functions, queues, self.queue_name, own_needed=bool(self.cron_jobs)
+        )
+        self.id = new_name(f"worker-{socket.gethostname()}")
+        self._given_pool = redis_pool is not None
+        self._stopping = asyncio.Event()
+        self._grace_s: float = job_completion_wait
+        self._previous_handlers: dict[Signals, Any] = {}
+        self._health: HealthKey | None = None
+
+    # -- life ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run until stopped, then close; for the main thread of a process.
+
+        Raises:
+            SystemExit: with 1 when the worker cannot start; the reason was logged.
+        """
+        self.main_task = self.loop.create_task(self.main())
+        try:
+            self.loop.run_until_complete(self.main_task)
+        except JobsError as error:
+            logger.error("the worker cannot run: %s", error)
+            raise SystemExit(1) from None
+        finally:
+            self.loop.run_until_complete(self.close())
+
+    async def async_run(self) -> None:
+        """Run until stopped, in the running loop; `close` closes the connections."""
+        self.loop = asyncio.get_running_loop()
+        self.main_task = self.loop.create_task(self.main())
+        await self.main_task
+
+    async def main(self) -> None:
+        """Connect, check the server, work, and stop in order.
+
+        Raises:
+            ServerAway, ServerRefused: no server answers at the start.
+            ConfigurationError: the server cannot hold jobs.
+        """
+        logs.borrow_arq_handlers()
+        self._stopping.clear()
+        client = await self._connect()
+        await self._check(client)
+        self.ctx["redis"] = client
+        clients.clients[asyncio.get_running_loop()] = client
+        if self.on_startup:
+            await self.on_startup(self.ctx)
+        self._session = session = Session(self._setup(client), self._extra_loops)
+        self._catch_signals()
+        await session.start()
+        try:
+            await self._work(session)
+        finally:
+            await session.stop(self._grace_s if self._stopping.is_set() else 0)
+            await self._leave(session)
+            self._release_signals()
+
+    async def _work(self, session: Session) -> None:
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        if self.burst:
+            work = asyncio.ensure_future(session.drain())
+        else:
+            session.serve()
+            work = asyncio.ensure_future(session.failure())
+        try:
+            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                session.take_no_more()
+                logger.info("stopping: %s", self._figures())
+            if work.done():
+                work.result()
+            elif self.burst:
+                await session.finish_burst(work, self._grace_s)
+        finally:
+            for task in (work, stopping):
+                task.cancel()
+            await asyncio.gather(work, stopping, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop if still running, run `on_shutdown`, close the connections. Never raises for a
+        server that is away (arq-B3).
+        """
+        self.stop()
+        if self.main_task is not None and self.main_task is not asyncio.current_task():
+            await asyncio.gather(self.main_task, return_exceptions=True)
+        client, self._pool = self._pool, None
+        if client is None:
+            return
+        if self.on_shutdown:
+            await self.on_shutdown(self.ctx)
+        clients.clients.pop(asyncio.get_running_loop(), None)
+        if self._given_pool:
+            self._pool = client
+        else:
+            await client.aclose(close_connection_pool=True)
+
+    def stop(self, grace: float | None = None) -> None:
+        """Ask the worker to stop: no more claims, `grace` seconds (default
+        `job_completion_wait`) for running jobs. Asked again, it waits no longer.
+        """
+        if self._stopping.is_set() and self._session is not None:
+            self._session.hurry.set()
+        self._grace_s = self._job_completion_wait if grace is None else grace
+        self._stopping.set()
+
+    # -- signals ---------------------------------------------------------------------------
+
+    def handle_sig(self, signum: Signals) -> None:
+        """arq's reaction to a signal: stop at once; running jobs are released."""
+        self.stop(grace=0)
+        if self.on_stop:
+            self.on_stop(Signals(signum))
+
+    def handle_sig_wait_for_completion(self, signum: Signals) -> None:
+        """arq's other reaction: let running jobs finish for `job_completion_wait` seconds."""
+        logger.info("%s: %s", Signals(signum).name, self._figures())
+        self.stop()
+        if self.on_stop:
+            self.on_stop(Signals(signum))
+
+    def _catch_signals(self) -> None:
+        """Signals are caught while the worker runs, not from its construction on (arq-E8)."""
+        if not self._handle_signals:
+            return
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self._previous_handlers[signum] = signal.getsignal(signum)
+            self._add_signal_handler(signum, self.handle_sig_wait_for_completion)
+
+    def _release_signals(self) -> None:
+        for signum, handler in self._previous_handlers.items():
+            self.loop.remove_signal_handler(signum)
+            signal.signal(signum, handler)
+        self._previous_handlers.clear()
+
+    # -- parts -----------------------------------------------------------------------------
+
+    async def _connect(self) -> Client:
+        if isinstance(self._pool, Client):
+            return self._pool
+        if self._pool is not None:
+            self._pool = _as_client(self._pool)
+        else:
+            self._pool = await clients.create_pool(
+                self.redis_settings, default_queue_name=self.queue_name
+            )
+        client = self._pool
+        client.job_serializer, client.job_deserializer = self.job_serializer, self.job_deserializer
+        return client
+
+    async def _check(self, client: Client) -> None:
+        try:
+            info = await read_server(client)
+        except Exception as error:
+            if trouble(error) is None:
+                raise
+            raise as_server_error(error, client.address) from error
+        findings = check_server(info)
+        for finding in findings:
+            if finding.level == "warn":
+                logger.warning("%s", finding.text)
+        bad = [finding.text for finding in findings if finding.level == "fail"]
+        if bad and not os.environ.get("JOBS_ALLOW_UNSAFE_SERVER"):
+            raise ConfigurationError("; ".join(bad))
+        logger.info(
+            "worker %s on %s at %s serves %s with %d functions: %s",
+            self.id,
+            server_name(info),
+            client.address,
+            ", ".join(self.queues),
+            len(self._registry),
+            ", ".join(self._registry),
+        )
+
+    def _setup(self, client: Client) -> Setup:
+        hooks = Hooks(self.on_job_start, self.on_job_end, self.after_job_end)
+        bench = Bench(
+            functions=self._registry,
+            resources=self.ctx,
+            worker=self.id,
+            deadlines=Deadlines(asyncio.get_running_loop()),
+            threads=thread_pool(self.queues, self.max_jobs),
+            hooks=hooks,
+            serializer=self.job_serializer,
+            deserializer=self.job_deserializer,
+            obeys_retry=self.retry_jobs,
+        )
+        return Setup(
+            worker=self.id,
+            client=client,
+            queues=self.queues,
+            default_concurrency=self.max_jobs,
+            lease_ms=self._lease_ms,
+            most_losses=self._max_deliveries,
+            bench=bench,
+            counters=self._counters,
+            budget=Budget(self.max_burst_jobs if self._limited() else None),
+            connect_blocking=lambda: blocking_client(client, client.settings),
+        )
+
+    def _limited(self) -> bool:
+        return self.burst and self.max_burst_jobs >= 0
+
+    def _extra_loops(self, link: Link) -> list[Upkeep]:
+        self._health = HealthKey(
+            link, self.health_check_key, self.health_check_interval, self._figures
+        )
+        if not self.cron_jobs:
+            return [self._health]
+        name = check_name(self.queue_name)
+        cron = CronTicker(
+            link,
+            name,
+            queue_keys(name),
+            self.cron_jobs,
+            zone=self.timezone or clock.system_zone(),
+            serializer=self.job_serializer,
+        )
+        return [self._health, cron]
+
+    async def _leave(self, session: Session) -> None:
+        """Leave the registry; the last worker takes arq's health key along (arq-E1)."""
+        try:
+            async with asyncio.timeout(GOODBYE_S):
+                if await session.leave() == 0 and self._health:
+                    await self._health.remove()
+        except Exception as error:
+            if trouble(error) is None:
+                raise
+            logger.warning("the worker could not take leave of the server: %s", error)
+
+    # -- figures ---------------------------------------------------------------------------
+
+    @property
+    def pool(self) -> Client:
+        """The client of this worker."""
+        assert isinstance(self._pool, Client)  # noqa: S101 -- arq's contract: only while running
+        return self._pool
+
+    @property
+    def jobs_complete(self) -> int:
+        """Jobs completed by this worker."""
+        return self._counters.complete
+
+    @jobs_complete.setter
+    def jobs_complete(self, value: int) -> None:
+        self._counters.complete = value
+
+    @property
+    def jobs_failed(self) -> int:
+        """Jobs that ended failed, cancelled or expired in this worker."""
+        return self._counters.failed
+
+    @jobs_failed.setter
+    def jobs_failed(self, value: int) -> None:
+        self._counters.failed = value
+
+    @property
+    def jobs_retried(self) -> int:
+        """Attempts of this worker after which the job was put back."""
+        return self._counters.retried
+
+    @jobs_retried.setter
+    def jobs_retried(self, value: int) -> None:
+        self._counters.retried = value
+
+    def _ongoing(self) -> int:
+        producers = self._session.producers.values() if self._session else ()
+        return sum(len(producer.running) for producer in producers)
+
+    def _figures(self) -> str:
+        """The figures of arq's health key."""
+        return (
+            f"j_complete={self.jobs_complete} j_failed={self.jobs_failed} "
+            f"j_retried={self.jobs_retried} j_ongoing={self._ongoing()}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._figures()}>"
+
+
+def _as_client(pool: ArqRedis) -> Client:
+    """A client on the connections of a pool that arq's own `create_pool` made."""
+    client = Client(pool.connection_pool)
+    client.default_queue_name = pool.default_queue_name
+    return client

@@ -1,0 +1,241 @@
+"""`@job`: declares a function as a job, typed from its definition to the awaited result."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+
+from pydantic import BaseModel
+
+from jobs import registry
+from jobs.client import Client, current_client
+from jobs.context import Context
+from jobs.errors import InvalidOption
+from jobs.keys import check_name
+from jobs.options import EnqueueOptions, JobOptions, Queue, check_call_options, job_options
+from jobs.requests import Request
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from jobs.backoff import Backoff
+    from jobs.durations import Duration
+    from jobs.handle import Job
+    from jobs.options import Keep
+
+P = ParamSpec("P")
+R = TypeVar("R")
+M = TypeVar("M", bound=BaseModel)
+
+
+class CallOptions(EnqueueOptions, total=False):
+    """Options of one call, with the client to enqueue through (default: the current one)."""
+
+    client: Client
+
+
+class JobFunction(Generic[P, R]):
+    """A function declared with `@job`.
+
+    Calling it runs the code here and now; `enqueue` puts a job into its queue. Arguments and
+    result are checked by mypy and pyright as for the function itself.
+    """
+
+    def __init__(self, function: registry.Function, queue: Queue | None = None) -> None:
+        self.function = function
+        self.queue = queue
+        self.__name__ = function.name
+        self.__doc__ = function.call.__doc__
+        self.__wrapped__ = function.call
+
+    @property
+    def name(self) -> str:
+        """What producers call it."""
+        return self.function.name
+
+    async def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the code here, without a queue; a plain `def` runs in a thread."""
+        if self.function.is_async:
+            return cast("R", await self.function.call(ctx, *args, **kwargs))
+        return cast("R", await asyncio.to_thread(self.function.call, ctx, *args, **kwargs))
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Enqueue one job; options go through `options(…)`.
+
+        Raises:
+            The same as `Client.enqueue`.
+        """
+        return await Call[P, R](self, CallOptions()).enqueue(*args, **kwargs)
+
+    def options(self, **options: Unpack[CallOptions]) -> Call[P, R]:
+        """This function with options for one call: `f.options(delay="5m").enqueue(…)`.
+
+        Raises:
+            InvalidOption: an option that does not exist, or a value that it cannot take.
+        """
+        return Call(self, options)
+
+    def request(self, *args: P.args, **kwargs: P.kwargs) -> Request:
+        """One job for `Client.enqueue_many`."""
+        return Request(self.name, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<job function {self.name}>"
+
+
+class ModelFunction(JobFunction[[M], R]):
+    """A job function of one pydantic payload, whose options are keywords of the same call."""
+
+    async def enqueue(self, payload: M, /, **options: Unpack[CallOptions]) -> Job[R]:
+        """Enqueue one job with this payload.
+
+        Raises:
+            The same as `Client.enqueue`.
+        """
+        return await Call[[M], R](self, options).enqueue(payload)
+
+    def request(self, payload: M, /, **options: Unpack[EnqueueOptions]) -> Request:
+        """One job for `Client.enqueue_many`."""
+        return Request(self.name, (payload,), {}, options)
+
+
+class Call(Generic[P, R]):
+    """A job function with the options of one call."""
+
+    def __init__(self, function: JobFunction[P, R], options: CallOptions) -> None:
+        given: dict[str, Any] = dict(options)
+        self._client: Client | None = given.pop("client", None)
+        check_call_options(given)
+        job_options(given)
+        self._function = function
+        self._options = cast("EnqueueOptions", given)
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Enqueue one job.
+
+        Raises:
+            The same as `Client.enqueue`.
+        """
+        client = self._client or current_client()
+        return (await client.enqueue_many([self.request(*args, **kwargs)]))[0]
+
+    def request(self, *args: P.args, **kwargs: P.kwargs) -> Request:
+        """One job for `Client.enqueue_many`."""
+        return Request(self._function.name, args, kwargs, self._options)
+
+
+class Decorator:
+    """What `job(…)` returns: turns a function into a job function."""
+
+    def __init__(
+        self, name: str | None, queue: str | Queue | None, options: JobOptions, rest: dict[str, Any]
+    ) -> None:
+        self._name, self._queue, self._options, self._rest = name, queue, options, rest
+
+    @overload
+    def __call__(
+        self, function: Callable[[Context, M], Awaitable[R]], /
+    ) -> ModelFunction[M, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], Awaitable[R]], /
+    ) -> JobFunction[P, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], R], /
+    ) -> JobFunction[P, R]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        return _declare(function, self._name, self._queue, self._options, self._rest)
+
+
+@overload
+def job(function: Callable[[Context, M], Awaitable[R]], /) -> ModelFunction[M, R]: ...
+@overload
+def job(
+    function: Callable[Concatenate[Context, P], Awaitable[R]], /
+) -> JobFunction[P, R]: ...
+@overload
+def job(
+    name: str | None = None,
+    /,
+    *,
+    queue: str | Queue | None = None,
+    attempts: int | None = None,
+    backoff: Backoff | None = None,
+    timeout: Duration | None = None,
+    priority: int | None = None,
+    expires: Duration | None = None,
+    keep_completed: Keep | None = None,
+    keep_failed: Keep | None = None,
+    no_retry: tuple[type[BaseException], ...] = (),
+    description: str | None = None,
+) -> Decorator: ...
+def job(
+    name: str | Callable[..., Any] | None = None,
+    /,
+    *,
+    queue: str | Queue | None = None,
+    no_retry: tuple[type[BaseException], ...] = (),
+    description: str | None = None,
+    **options: Any,
+) -> Any:
+    """Declare a function as a job.
+
+    Its first parameter is the `Context`; the others are validated by their annotations, when a
+    job is enqueued and again before it runs. Ordinary exceptions are retried while attempts
+    remain. A plain `def` runs in a thread.
+
+    Args:
+        name: what producers call it; default the function's own name.
+        queue: where its jobs go, a name or a `Queue`; default "default".
+        attempts, backoff, timeout, priority, expires, keep_completed, keep_failed: see
+            `JobOptions`; unset ones are left to the queue and the framework.
+        no_retry: exception types that are final: no further attempt.
+        description: a sentence for people; default the first line of the docstring.
+
+    Raises:
+        InvalidOption: a value that an option cannot take, or a function without a parameter
+            for the context.
+    """
+    rest = {"no_retry": no_retry, "description": description}
+    if callable(name):
+        return _declare(name, None, None, JobOptions(), rest)
+    return Decorator(name, queue, JobOptions(**options), rest)
+
+
+def _declare(
+    call: Callable[..., Any],
+    name: str | None,
+    queue: str | Queue | None,
+    options: JobOptions,
+    rest: dict[str, Any],
+) -> Any:
+    if not inspect.signature(call).parameters:
+        raise InvalidOption(
+            f"a job function takes the context as its first parameter: write "
+            f"`{call.__name__}(ctx, …)`"
+        )
+    place = queue if isinstance(queue, Queue) else None
+    called = name or call.__name__
+    signature = registry.Signature.of(called, call, _caller_names())
+    function = registry.Function(
+        called,
+        call,
+        signature,
+        queue.name if isinstance(queue, Queue) else queue and check_name(queue),
+        options.over(place.defaults) if place else options,
+        no_retry=rest["no_retry"],
+        description=rest["description"] or (call.__doc__ or "").strip().split("\n")[0],
+    )
+    registry.functions[function.name] = function
+    kind = ModelFunction if signature.model else JobFunction
+    return kind(function, place)
+
+
+def _caller_names() -> dict[str, Any]:
+    """Local names where the function is written, so that its annotations can be read there."""
+    frame = sys._getframe(3)
+    return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)  # noqa: SLF001 -- pydantic resolves annotations so too

@@ -1,0 +1,135 @@
+"""Every Redis key: its name, its type, and who removes it.
+
+All keys of a queue share the hash tag `{queue}`, so that a queue lives in one slot of a cluster
+and a script can declare every key that it touches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from urllib.parse import quote
+
+from jobs.errors import InvalidOption
+
+PREFIX = "jobs"
+SCHEMA_VERSION = 1
+MAX_NAME_BYTES = 128
+MAX_ID_BYTES = 256
+
+#: arq's name for "no queue named"; here the same as `default`.
+ARQ_DEFAULT_QUEUE = "arq:queue"
+DEFAULT_QUEUE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKeys:
+    """The keys of one queue, by the names that the scripts use for them.
+
+    None has a TTL: what is removed is removed by the script or command named here.
+    """
+
+    ready: str  #: zset id -> priority * 2**42 + sequence; claim takes from it
+    later: str  #: zset id -> due ms; staging moves what is due to `ready`
+    leases: str  #: zset id -> deadline ms of active jobs; ack and rescue remove
+    body: str  #: hash id -> 8 bytes of enqueue time + envelope; with the job
+    record: str  #: hash id -> packed record (see store/record.py); with the job
+    result: str  #: hash id -> one JSON line per ended attempt; with the job
+    completed: str  #: zset id -> finished ms; trimmed by count, age and bytes
+    failed: str  #: the same: the dead letters
+    cancelled: str  #: the same
+    expired: str  #: the same
+    parked: str  #: zset id -> parked ms; leaves when a worker knows the function
+    expiry: str  #: zset id -> ms at which a kept terminal job is removed; prune
+    config: str  #: hash: sequence, bytes kept per state, later limits and pauses; never
+    taken: str  #: zset job id -> ms until which the id stays taken; prune
+    claims: str  #: hash worker -> its last request and what it got; leave, prune
+    workers: str  #: hash worker -> JSON of its last heartbeat; leave, prune
+    ticks: str  #: hash schedule -> last fired instant, ms; never
+    stats: str  #: hash `<minute>:<counter>` -> count; prune
+    waiters: str  #: hash job id -> inboxes that wait for its end; ack
+    rate: str  #: list of the times of the last claims, ms; bounded by the limit
+    wake: str  #: list of at most one element; wakes one blocked worker; a pop removes
+
+    def all(self) -> list[str]:
+        """Every key of the queue, for removal and audits."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@lru_cache(maxsize=4096)
+def queue_keys(queue: str, prefix: str = PREFIX) -> QueueKeys:
+    """The keys of `queue` (its public name) under `prefix`.
+
+    Raises:
+        InvalidOption: the name is empty, too long, or holds control characters.
+    """
+    tag = f"{prefix}:{{{quote_name(queue)}}}:"
+    return QueueKeys(**{field.name: tag + field.name for field in fields(QueueKeys)})
+
+
+def control_channel(queue: str, prefix: str = PREFIX) -> str:
+    """Pub/sub channel on which the workers of a queue hear that a job is to be cancelled."""
+    return f"{prefix}:{{{quote_name(queue)}}}:control"
+
+
+def inbox_channel(client: str, prefix: str = PREFIX) -> str:
+    """Pub/sub channel on which one client hears of the ends of the jobs that it waits for."""
+    return f"{prefix}:inbox:{client}"
+
+
+def queues_key(prefix: str = PREFIX) -> str:
+    """Set of the names of all queues that ever had a job; nothing removes from it."""
+    return f"{prefix}:queues"
+
+
+def schema_key(prefix: str = PREFIX) -> str:
+    """String: the version of this layout; written by the first worker, never removed."""
+    return f"{prefix}:schema"
+
+
+def quote_name(name: str) -> str:
+    """`name` as it stands in a key: `{ } : %` and blanks and everything outside ASCII percent-encoded.
+
+    So no two names share a key, and no name reaches another queue's keys (FAULTS X23).
+    """
+    return quote(check_name(name), safe="!\"#$&'()*+,-./;<=>?@[\\]^_`|~")
+
+
+def check_name(name: str, what: str = "queue") -> str:
+    """`name`, if a queue or schedule can be called so; arq's default name is turned into ours.
+
+    Raises:
+        InvalidOption: the name is empty, longer than 128 bytes, or holds control characters.
+    """
+    if name == ARQ_DEFAULT_QUEUE:
+        return DEFAULT_QUEUE
+    return _check_text(name, what, MAX_NAME_BYTES)
+
+
+def check_job_id(job_id: str) -> str:
+    """`job_id`, if it can be one: 1 to 256 bytes of any text.
+
+    Raises:
+        InvalidOption: it is empty, too long, not text, or not encodable as UTF-8.
+    """
+    if not isinstance(job_id, str):
+        raise InvalidOption(f"a job id is a string, not {type(job_id).__name__}: {job_id!r}")
+    try:
+        size = len(job_id.encode())
+    except UnicodeEncodeError:
+        raise InvalidOption(f"the job id {job_id!r} is not valid Unicode text") from None
+    if not 0 < size <= MAX_ID_BYTES:
+        raise InvalidOption(
+            f"a job id has 1 to {MAX_ID_BYTES} bytes, this one has {size}; use a hash of it"
+        )
+    return job_id
+
+
+def _check_text(name: str, what: str, limit: int) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidOption(f"the name of a {what} is non-empty text, not {name!r}")
+    if not name.isprintable():
+        raise InvalidOption(f"the name of a {what} holds no control characters: {name!r}")
+    if len(name.encode()) > limit:
+        raise InvalidOption(f"the name of a {what} has at most {limit} bytes: {name[:40]!r}…")
+    return name

@@ -1,0 +1,52 @@
+"""The one silhouette of every background loop: start, stop, run_once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from random import random
+
+logger = logging.getLogger("jobs.worker")
+
+
+class Loop(ABC):
+    """Runs `run_once` again and again until stopped; an error is logged and ends nothing.
+
+    Args:
+        name: names the task, for people who look at a hung process.
+        interval_s: seconds from the end of one run to the next; up to a tenth is added by
+            chance, so that many workers do not act in step.
+    """
+
+    def __init__(self, name: str, interval_s: float) -> None:
+        self.name = name
+        self.interval_s = interval_s
+        self._task: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def run_once(self) -> object:
+        """Do the work of one turn."""
+
+    async def failed(self, error: Exception) -> None:
+        """What to do about an error of `run_once`."""
+        logger.error("the loop %s failed and goes on: %s", self.name, error, exc_info=error)
+
+    def start(self) -> None:
+        """Begin; the first run is at once."""
+        self._task = asyncio.create_task(self._turn_for_ever(), name=f"jobs-{self.name}")
+
+    async def stop(self) -> None:
+        """End, also in the middle of a run."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _turn_for_ever(self) -> None:
+        while True:
+            try:
+                await self.run_once()
+            except Exception as error:  # noqa: BLE001 -- a loop outlives every error
+                await self.failed(error)
+            await asyncio.sleep(self.interval_s * (1 + random() / 10))

@@ -1,0 +1,238 @@
+"""What may be asked for: options of a job, of a queue, of retention and of a rate limit.
+
+Options are layered: framework < queue < function < call. An unset option is `None`, never a
+default in disguise; `resolve` gives the values that hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any, TypedDict
+
+from jobs.backoff import Backoff, exponential
+from jobs.durations import Duration, parse_rate, to_ms
+from jobs.errors import InvalidOption, did_you_mean
+from jobs.keys import check_name
+
+HIGHEST_PRIORITY, LOWEST_PRIORITY = 1, 1000
+
+
+def _check_count(name: str, value: int | None, least: int, most: int) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidOption(
+            f"`{name}` is a whole number from {least} to {most:,}, not {value!r}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long ended jobs of one state are kept.
+
+    Args:
+        age: a duration from the end of the job; `None` for no limit. Default `None`.
+        count: at most this many jobs of the state in the queue; `None` for no limit.
+        max_bytes: at most this many bytes of bodies and results of the state; `None` for no
+            limit.
+
+    Raises:
+        InvalidOption: a limit is negative.
+    """
+
+    age: Duration | None = None
+    count: int | None = None
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("count", "max_bytes"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise InvalidOption(f"`{name}` of Keep is 0 or more, not {value!r}")
+        if self.age is not None:
+            to_ms(self.age, what="age")
+
+    def limits(self) -> tuple[int, int, int]:
+        """(age in ms, count, bytes) for the scripts; -1 stands for no limit."""
+        age = -1 if self.age is None else to_ms(self.age, what="age")
+        count = -1 if self.count is None else self.count
+        return age, count, -1 if self.max_bytes is None else self.max_bytes
+
+
+KEEP_NOTHING = Keep(age=0)
+KEEP_FOREVER = Keep()
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most `limit` claims in any `period_ms` milliseconds, over all workers; never drops."""
+
+    limit: int
+    period_ms: int
+
+    @classmethod
+    def of(cls, value: RateLimit | str) -> RateLimit:
+        """A limit from text such as "30/s", "100/min" or "10/30s".
+
+        Raises:
+            InvalidOption: the text is no rate, or a number in it is not positive.
+        """
+        return value if isinstance(value, RateLimit) else cls(*parse_rate(value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """Options of a job; `None` leaves the choice to the layer below.
+
+    Args:
+        attempts: total runs allowed, 1 or more. Framework default 3.
+        backoff: wait after a failure. Framework default `exponential(2)`: 2, 4, 8 … s.
+        timeout: limit of one attempt, a duration. Framework default 300 s; 0 for no limit.
+        priority: 1 (first) to 1000 (last). Framework default 3.
+        expires: a job not started this long after it was enqueued ends `expired`, with its
+            arguments kept. Framework default: never.
+        keep_completed: retention of completed, cancelled and expired jobs.
+            Framework default: 1 hour, 10,000 jobs, 64 MiB.
+        keep_failed: retention of failed jobs. Framework default: for ever.
+    """
+
+    attempts: int | None = None
+    backoff: Backoff | None = None
+    timeout: Duration | None = None
+    priority: int | None = None
+    expires: Duration | None = None
+    keep_completed: Keep | None = None
+    keep_failed: Keep | None = None
+
+    def __post_init__(self) -> None:
+        _check_count("attempts", self.attempts, 1, 10_000)
+        _check_count("priority", self.priority, HIGHEST_PRIORITY, LOWEST_PRIORITY)
+        for name in ("timeout", "expires"):
+            if (value := getattr(self, name)) is not None:
+                to_ms(value, what=name)
+
+    def over(self, below: JobOptions) -> JobOptions:
+        """These options, with what they leave unset taken from `below`."""
+        unset = {f.name: getattr(below, f.name) for f in fields(self) if getattr(self, f.name) is None}
+        return replace(self, **unset) if unset else self
+
+
+FRAMEWORK_DEFAULTS = JobOptions(
+    attempts=3,
+    backoff=exponential(2),
+    timeout=300,
+    priority=3,
+    keep_completed=Keep(age=3600, count=10_000, max_bytes=64 * 1024 * 1024),
+    keep_failed=KEEP_FOREVER,
+)
+
+
+class EnqueueOptions(TypedDict, total=False):
+    """Options of one call of `enqueue`; see `JobOptions` for those that are not named here.
+
+    id: the job's id, any text of 1 to 256 bytes; by default one that sorts by time.
+    id_ttl: how long the id stays taken, counted from now, also after the job has ended or was
+        removed. By default an id is free again when its job has ended.
+    delay: wait this long before the job may run.
+    run_at: run not before this moment (an aware datetime); not together with `delay`.
+    queue: another queue than the function's own.
+    on_conflict: when the id is taken: "return" the job that has it (default) or "raise"
+        `DuplicateJob`.
+    """
+
+    id: str
+    id_ttl: Duration
+    delay: Duration
+    run_at: datetime
+    queue: str
+    on_conflict: str
+    attempts: int
+    backoff: Backoff
+    timeout: Duration
+    priority: int
+    expires: Duration
+    keep_completed: Keep
+    keep_failed: Keep
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Queue:
+    """A place where jobs wait, and how workers serve it.
+
+    Args:
+        name: 1 to 128 bytes of printable text.
+        concurrency: how many of its jobs one worker process runs at once, 1 or more; `None`
+            takes the worker's `max_jobs` (default 10).
+        rate: at most so many starts per time over all workers, e.g. "30/s" or "100/min".
+        defaults: options of jobs in this queue, below those of their functions.
+
+    Raises:
+        InvalidOption: a name or number that cannot be.
+    """
+
+    name: str
+    concurrency: int | None
+    rate: RateLimit | None
+    defaults: JobOptions
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        concurrency: int | None = None,
+        rate: RateLimit | str | None = None,
+        defaults: JobOptions | None = None,
+    ) -> None:
+        _check_count("concurrency", concurrency, 1, 100_000)
+        object.__setattr__(self, "name", check_name(name))
+        object.__setattr__(self, "concurrency", concurrency)
+        object.__setattr__(self, "rate", None if rate is None else RateLimit.of(rate))
+        object.__setattr__(self, "defaults", defaults or JobOptions())
+
+
+CALL_OPTIONS = frozenset(EnqueueOptions.__annotations__)
+_JOB_OPTIONS = frozenset(field.name for field in fields(JobOptions))
+
+
+def check_call_options(given: dict[str, Any]) -> None:
+    """Refuse options that do not exist.
+
+    Raises:
+        InvalidOption: names the unknown option and the nearest known one.
+    """
+    for name in given:
+        if name not in CALL_OPTIONS:
+            raise InvalidOption(
+                f"`enqueue` has no option {name!r}{did_you_mean(name, CALL_OPTIONS)}; "
+                f"its options are {', '.join(sorted(CALL_OPTIONS))}"
+            )
+
+
+def job_options(given: dict[str, Any]) -> JobOptions:
+    """The `JobOptions` among the options of a call.
+
+    Raises:
+        InvalidOption: a value that the option cannot take.
+    """
+    return JobOptions(**{name: given[name] for name in _JOB_OPTIONS & given.keys()})
+
+
+def to_wire(options: JobOptions) -> dict[str, Any]:
+    """The set options as JSON, for the envelope of one job; priority travels apart from it.
+
+    Raises:
+        InvalidOption: a custom backoff, which is code and cannot be sent.
+    """
+    wire: dict[str, Any] = {}
+    if options.attempts is not None:
+        wire["attempts"] = options.attempts
+    if options.backoff is not None:
+        wire["backoff"] = options.backoff.to_wire()
+    for name in ("timeout", "expires"):
+        if (value := getattr(options, name)) is not None:
+            wire[name] = to_ms(value, what=name)
+    for name in ("keep_completed", "keep_failed"):
+        if (keep := getattr(options, name)) is not None:
+            wire[name] = keep.limits()
+    return wire

@@ -1,0 +1,152 @@
+"""The view of one queue: counts, pages of jobs, single jobs, retry and cancel."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
+
+from jobs import clock
+from jobs.codec import Deserializer, decode_body
+from jobs.errors import JobNotFound, UnreadableBody
+from jobs.handle import JobInfo
+from jobs.keys import PREFIX, control_channel, queue_keys
+from jobs.metrics import QueueMetrics, read_metrics
+from jobs.options import FRAMEWORK_DEFAULTS
+from jobs.states import TERMINAL, State
+from jobs.store import control, show, workers
+from jobs.store._script import MAX_ITEMS
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+class QueueView:
+    """One queue as seen from outside; made by `client.queue(name)`.
+
+    Every method raises redis-py's errors as they are when the server is away.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        name: str,
+        prefix: str = PREFIX,
+        deserializer: Deserializer | None = None,
+    ) -> None:
+        self.name = name
+        self._client = client
+        self._keys = queue_keys(name, prefix)
+        self._channel = control_channel(name, prefix)
+        self._deserializer = deserializer
+
+    async def counts(self) -> dict[State, int]:
+        """How many jobs are in each state, at one moment."""
+        return await show.counts(self._client, self._keys)
+
+    async def metrics(self) -> QueueMetrics:
+        """Counts, rates and times of the queue."""
+        return await read_metrics(self._client, self.name, self._keys)
+
+    async def workers(self) -> list[workers.WorkerInfo]:
+        """The workers that serve the queue, by their last heartbeat."""
+        return await workers.workers(self._client, self._keys)
+
+    async def job(self, job_id: str) -> JobInfo:
+        """Everything that the queue knows about one job.
+
+        Raises:
+            JobNotFound: the queue does not hold it.
+        """
+        (stored,) = await show.read_jobs(self._client, self._keys, [job_id])
+        if stored is None:
+            raise JobNotFound(self.name, job_id)
+        return self._info(stored)
+
+    async def jobs(self, state: State, start: int = 0, count: int = 100) -> list[JobInfo]:
+        """One page of the jobs in a state: live ones as they will run, ended ones newest first.
+
+        Args:
+            state: which jobs.
+            start: how many to pass over.
+            count: at most this many.
+        """
+        ids = await show.page_ids(self._client, self._keys, state, start, count)
+        stored = await show.read_jobs(self._client, self._keys, ids)
+        return [self._info(job) for job in stored if job is not None]
+
+    async def iterate(self, *states: State) -> AsyncIterator[JobInfo]:
+        """All jobs of these states, page by page; jobs that move meanwhile may be missed."""
+        for state in states:
+            start = 0
+            while page := await self.jobs(state, start, MAX_ITEMS):
+                for info in page:
+                    yield info
+                start += MAX_ITEMS
+
+    async def retry(self, ids: Sequence[str]) -> list[State | None]:
+        """Make ended jobs wait again, with all their attempts; body and history stay.
+
+        Returns:
+            The state in which each was found, in order; `None` for an unknown one. Only those
+            found in a terminal state were moved.
+        """
+        found: list[State | None] = []
+        for at in range(0, len(ids), MAX_ITEMS):
+            found += await control.retry(self._client, self._keys, ids[at : at + MAX_ITEMS])
+        return found
+
+    async def cancel(self, job_id: str, reason: str = "cancelled") -> State | None:
+        """Cancel a job: at once if it waits, else by asking its worker.
+
+        Returns:
+            The state in which it was found; `None` for an unknown job.
+        """
+        keep = FRAMEWORK_DEFAULTS.keep_completed
+        assert keep is not None  # noqa: S101 -- the framework's own defaults are complete
+        line = {"outcome": "cancelled", "reason": reason, "at": clock.now_ms()}
+        return await control.cancel(
+            self._client,
+            self._keys,
+            job_id,
+            channel=self._channel,
+            keep=keep.limits(),
+            line=to_json(line),
+        )
+
+    def _info(self, stored: show.StoredJob) -> JobInfo:
+        try:
+            function, args, kwargs, options = decode_body(
+                stored.id, stored.body, self._deserializer
+            )
+        except UnreadableBody:
+            function, args, kwargs, options = "?", [], {}, {}
+        record, state = stored.record, stored.state
+        at = clock.from_ms(stored.score)
+        return JobInfo(
+            id=stored.id,
+            queue=self.name,
+            state=state,
+            function=function,
+            args=list(args),
+            kwargs=kwargs,
+            options=options,
+            priority=record.priority,
+            failures=record.failures,
+            losses=record.losses,
+            interruptions=record.interruptions,
+            enqueued_at=clock.from_ms(stored.enqueued_ms),
+            due_at=at if state is State.delayed else None,
+            finished_at=at if state in TERMINAL else None,
+            history=[read_line(line, self._deserializer) for line in stored.history],
+        )
+
+
+def read_line(line: bytes, deserializer: Deserializer | None) -> dict[str, Any]:
+    """One line of history as a dict, with a result of the application's own serializer read."""
+    entry: dict[str, Any] = from_json(line) if line else {}
+    if "own" in entry and deserializer is not None:
+        entry["result"] = deserializer(base64.b64decode(entry.pop("own")))["r"]
+    return entry

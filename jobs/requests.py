@@ -1,0 +1,112 @@
+"""From a call of `enqueue` to an entry of the store: checked, validated, encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from jobs import keys, options, registry
+from jobs.codec import MAX_BODY_BYTES, Serializer, encode_body
+from jobs.durations import to_ms, until_ms
+from jobs.errors import InvalidOption
+from jobs.ids import new_id
+from jobs.options import FRAMEWORK_DEFAULTS, EnqueueOptions, JobOptions
+from jobs.store.queue import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One job that somebody wants: a function by name, arguments, and options of the call."""
+
+    function: str
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: EnqueueOptions = field(default_factory=EnqueueOptions)
+
+
+class Prepared(NamedTuple):
+    """A request that is ready to be sent."""
+
+    queue: str
+    entry: Entry
+    on_conflict: str
+    convert: Callable[[Any], Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preparer:
+    """Turns requests into entries by the settings of one client."""
+
+    default_queue: str = keys.DEFAULT_QUEUE
+    max_body_bytes: int = MAX_BODY_BYTES
+    serializer: Serializer | None = None
+
+    def prepare(self, request: Request, *, first_attempt: int = 1) -> Prepared:
+        """The entry of a request.
+
+        Raises:
+            InvalidOption: an option that does not exist, or a value that it cannot take.
+            InvalidPayload: the arguments do not fit the function.
+            PayloadTooLarge: the encoded job is over the limit.
+        """
+        given: dict[str, Any] = dict(request.options)
+        options.check_call_options(given)
+        function = registry.functions.get(request.function)
+        args, kwargs = list(request.args), dict(request.kwargs)
+        if function is not None:
+            args, kwargs = function.signature.wire(args, kwargs)
+        asked = options.job_options(given)
+        wire = options.to_wire(asked)
+        if first_attempt > 1:
+            wire["first_attempt"] = first_attempt
+        job_id = keys.check_job_id(given["id"]) if "id" in given else new_id()
+        body = encode_body(
+            job_id,
+            request.function,
+            args,
+            kwargs,
+            wire,
+            limit=self.max_body_bytes,
+            serializer=self.serializer,
+        )
+        priority = _priority(asked, function)
+        entry = Entry(job_id, body, priority, *_when(given), _id_ttl_ms(given))
+        queue = given.get("queue") or (function and function.queue) or self.default_queue
+        returns = function.signature.returns if function else None
+        return Prepared(
+            keys.check_name(queue),
+            entry,
+            _conflict(given),
+            returns.validate_python if returns else None,
+        )
+
+
+def _priority(asked: JobOptions, function: registry.Function | None) -> int:
+    layered = asked.over(function.options) if function else asked
+    return layered.over(FRAMEWORK_DEFAULTS).priority or 0
+
+
+def _when(given: Mapping[str, Any]) -> tuple[int, int]:
+    """(delay in ms, due moment in ms); 0 stands for none."""
+    delay, run_at = given.get("delay"), given.get("run_at")
+    if delay is not None and run_at is not None:
+        raise InvalidOption("give `delay` or `run_at`, not both")
+    if run_at is not None:
+        return 0, max(1, until_ms(run_at))
+    return (0 if delay is None else max(0, to_ms(delay, allow_negative=True))), 0
+
+
+def _id_ttl_ms(given: Mapping[str, Any]) -> int:
+    if given.get("id_ttl") is None:
+        return 0
+    if "id" not in given:
+        raise InvalidOption("`id_ttl` keeps an id taken, so it needs an `id`")
+    return to_ms(given["id_ttl"], what="id_ttl")
+
+
+def _conflict(given: Mapping[str, Any]) -> str:
+    policy: str = given.get("on_conflict", "return")
+    if policy not in ("return", "raise"):
+        raise InvalidOption(f'`on_conflict` is "return" or "raise", not {policy!r}')
+    return policy

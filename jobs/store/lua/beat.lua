@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- Notes that a worker is alive and forgets those that have not been heard of.
+-- keys: workers claims
+-- args: now:int worker:str stale_ms:int data:str
+-- returns: now
+-- include: time
+local all = redis.call('HGETALL', workers)
+for i = 1, #all, 2 do
+  if struct.unpack('>d', all[i + 1]) < now - stale_ms then
+    redis.call('HDEL', workers, all[i])
+    redis.call('HDEL', claims, all[i])
+  end
+end
+redis.call('HSET', workers, worker, struct.pack('>d', now) .. data)
+return now

@@ -1,0 +1,55 @@
+-- ends attempts; each ack is seven arguments: id, token, verb, number, policy, run ms, line
+local ACK_FIELDS = 7
+local VERBS = {c = 'completed', f = 'failed', x = 'cancelled', e = 'expired'}
+local function requeue(id, line, verb, delay, priority, token, failures, losses, interruptions, flags, sequence, available)
+  if #line > 0 then append_line(id, line) end
+  if verb == 'i' then
+    interruptions = interruptions + 1
+    redis.call('ZADD', ready, priority * SPAN + sequence, id)
+    count('interrupted', 1)
+  elseif verb == 'p' then
+    redis.call('ZADD', parked, now, id)
+    count('parked', 1)
+  else
+    if verb == 'r' then failures = failures + 1 end
+    count(verb == 'r' and 'retried' or 'snoozed', 1)
+    redis.call('ZADD', later, now + delay, id)
+    available = now + delay
+  end
+  redis.call('HSET', record, id,
+    pack_record(priority, token, failures, losses, interruptions, flags, sequence, available))
+end
+local function ack(first, packed, policy)
+  local id, verb, line = ARGV[first], ARGV[first + 2], ARGV[first + 6]
+  local priority, token, failures, losses, interruptions, flags, sequence, available = struct.unpack(RECORD, packed)
+  if token ~= tonumber(ARGV[first + 1]) then return '0' end
+  local state = VERBS[verb]
+  if state then
+    if verb == 'f' then
+      redis.call('HSET', record, id,
+        pack_record(priority, token, failures + 1, losses, interruptions, flags, sequence, available))
+    end
+    finish(state, id, line, failures + losses + interruptions == 0 and token == 1, policy[1], policy[2], policy[3])
+    count(state, 1)
+  else
+    requeue(id, line, verb, tonumber(ARGV[first + 3]), priority, token, failures, losses, interruptions, flags, sequence, available)
+  end
+  local ran = tonumber(ARGV[first + 5])
+  if ran >= 0 then bucket('run', ran) end
+  return '1'
+end
+local function ack_all(first, last, policies)
+  local ids, verdicts, released = {}, {}, {}
+  for i = first, last, ACK_FIELDS do ids[#ids + 1] = ARGV[i] end
+  if #ids == 0 then return '' end
+  local packed = redis.call('HMGET', record, unpack(ids))
+  local held = redis.call('ZMSCORE', leases, unpack(ids))
+  for n = 1, #ids do
+    local at = first + (n - 1) * ACK_FIELDS
+    verdicts[n] = packed[n] and held[n] and ack(at, packed[n], policies[tonumber(ARGV[at + 4])]) or '0'
+    if verdicts[n] == '1' then released[#released + 1] = ids[n] end
+  end
+  if #released > 0 then redis.call('ZREM', leases, unpack(released)) end
+  trim()
+  return table.concat(verdicts)
+end

@@ -1,0 +1,53 @@
+-- leases up to `want` waiting jobs; a job claimed for the first time gets its record here
+local function within_rate(want)
+  if rate_limit == 0 or want == 0 then return want, -1 end
+  want = math.min(want, rate_limit)
+  local claimed = redis.call('LRANGE', rate, rate_limit - want, rate_limit - 1)
+  local recent = 0
+  while recent < #claimed and tonumber(claimed[recent + 1]) > now - rate_period do recent = recent + 1 end
+  if recent < want then return want - recent, -1 end
+  return 0, tonumber(claimed[#claimed]) + rate_period - now
+end
+local function note_rate(number)
+  if rate_limit == 0 or number == 0 then return end
+  local times = {}
+  for i = 1, number do times[i] = now end
+  redis.call('LPUSH', rate, unpack(times))
+  redis.call('LTRIM', rate, 0, rate_limit - 1)
+end
+local function lease(popped, reply)
+  local ids, records, deadlines = {}, {}, {}
+  for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
+  local stored = redis.call('HMGET', body, unpack(ids))
+  local packed = redis.call('HMGET', record, unpack(ids))
+  for n, id in ipairs(ids) do
+    local score = tonumber(popped[2 * n])
+    local priority, token, failures, losses, interruptions, flags = math.floor(score / SPAN), 0, 0, 0, 0, 0
+    local sequence, available = score % SPAN, struct.unpack('>d', stored[n])
+    if packed[n] then
+      priority, token, failures, losses, interruptions, flags, sequence, available = struct.unpack(RECORD, packed[n])
+    end
+    local fresh = pack_record(priority, token + 1, failures, losses, interruptions, flags, sequence, available)
+    records[#records + 1] = id
+    records[#records + 1] = fresh
+    deadlines[#deadlines + 1] = now + lease_ms
+    deadlines[#deadlines + 1] = id
+    reply[#reply + 1] = id
+    reply[#reply + 1] = stored[n]
+    reply[#reply + 1] = fresh
+    bucket('wait', math.max(0, now - available))
+  end
+  redis.call('HSET', record, unpack(records))
+  redis.call('ZADD', leases, unpack(deadlines))
+  count('claimed', #ids)
+  return ids
+end
+local function claim(want, reply)
+  local allowed, wait = within_rate(want)
+  reply[4] = wait
+  if allowed == 0 then return {} end
+  local popped = redis.call('ZPOPMIN', ready, allowed)
+  if #popped == 0 then return {} end
+  note_rate(#popped / 2)
+  return lease(popped, reply)
+end

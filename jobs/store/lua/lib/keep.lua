@@ -1,0 +1,66 @@
+-- terminal jobs: kept with an expiry, or removed at once; then the state is trimmed
+local TERMINAL = {completed = completed, failed = failed, cancelled = cancelled, expired = expired}
+local CODES = {completed = 1, failed = 2, cancelled = 3, expired = 4}
+local HISTORY_BYTES = 65536
+local awaited = true
+local ended = {}
+local function append_line(id, line)
+  local lines = redis.call('HGET', result, id)
+  if lines then
+    lines = lines .. '\n' .. line
+    while #lines > HISTORY_BYTES and string.find(lines, '\n', 1, true) do
+      lines = string.sub(lines, string.find(lines, '\n', 1, true) + 1)
+    end
+  else
+    lines = line
+  end
+  redis.call('HSET', result, id, lines)
+  return #lines
+end
+local function tell_waiters(state, id, line)
+  local inboxes = redis.call('HGET', waiters, id)
+  if not inboxes then return end
+  redis.call('HDEL', waiters, id)
+  local message = struct.pack('>BH', CODES[state], #id) .. id .. line
+  for inbox in string.gmatch(inboxes, '%S+') do redis.call('PUBLISH', inbox, message) end
+end
+local function forget(id)
+  redis.call('HDEL', body, id)
+  redis.call('HDEL', record, id)
+  redis.call('HDEL', result, id)
+end
+local function finish(state, id, line, fresh, age, most, most_bytes)
+  if awaited then tell_waiters(state, id, line) end
+  if age == 0 or most == 0 then return forget(id) end
+  local bytes = #line
+  if fresh then redis.call('HSET', result, id, line) else bytes = append_line(id, line) end
+  redis.call('ZADD', TERMINAL[state], now, id)
+  if age > 0 then redis.call('ZADD', expiry, now + age, id) end
+  local sum = ended[state] or {bytes = 0, most = -1, most_bytes = -1}
+  sum.bytes = sum.bytes + bytes + redis.call('HSTRLEN', body, id)
+  if most >= 0 and (sum.most < 0 or most < sum.most) then sum.most = most end
+  if most_bytes >= 0 and (sum.most_bytes < 0 or most_bytes < sum.most_bytes) then sum.most_bytes = most_bytes end
+  ended[state] = sum
+end
+local function trim_bytes(state, zset, total, most)
+  local ids = {}
+  local oldest = redis.call('ZRANGE', zset, 0, 199)
+  for i = 1, #oldest do
+    if total <= most then break end
+    ids[i] = oldest[i]
+    total = total - kept_bytes(ids[i])
+  end
+  drop(state, zset, ids)
+end
+local function trim()
+  for state, sum in pairs(ended) do
+    local zset = TERMINAL[state]
+    local total = redis.call('HINCRBY', config, 'bytes:' .. state, sum.bytes)
+    local over = sum.most >= 0 and redis.call('ZCARD', zset) - sum.most or 0
+    if over > 0 then drop(state, zset, redis.call('ZRANGE', zset, 0, math.min(over, 200) - 1)) end
+    if sum.most_bytes >= 0 and total > sum.most_bytes then
+      total = tonumber(redis.call('HGET', config, 'bytes:' .. state))
+      trim_bytes(state, zset, total, sum.most_bytes)
+    end
+  end
+end

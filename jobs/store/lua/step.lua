@@ -1,0 +1,39 @@
+#!lua flags=allow-oom
+-- One turn of a worker at a queue: writes the ends of attempts, makes due jobs waiting, claims more.
+-- keys: ready later leases body record result completed failed cancelled expired parked expiry config claims stats waiters rate wake
+-- args: now:int worker:str request:int lease_ms:int want:int rate_limit:int rate_period:int policies:int acks:int rest:list
+--   request: grows with each call of a worker; the same number again repeats the last answer
+--   rest: three numbers a policy (age ms, count, bytes; -1 no limit), then seven arguments an ack
+-- returns: now, ms until the next delayed job is due (-1 none), jobs left waiting, ms until the
+--   rate allows a claim (-1 now), one character an ack (1 written, 0 stale), then id, body, record a job
+-- include: time record wake count drop keep ack stage claim
+local reply = {now, -1, 0, -1, ''}
+local last = redis.call('HGET', claims, worker)
+local previous = last and cmsgpack.unpack(last)
+if previous and previous[1] == request then
+  reply[5] = string.rep('1', acks)
+  for _, id in ipairs(previous[2]) do
+    if redis.call('ZSCORE', leases, id) then
+      reply[#reply + 1] = id
+      reply[#reply + 1] = redis.call('HGET', body, id)
+      reply[#reply + 1] = redis.call('HGET', record, id)
+    end
+  end
+else
+  awaited = redis.call('EXISTS', waiters) == 1
+  local chosen = {}
+  for i = 1, policies do
+    local at = rest + (i - 1) * 3
+    chosen[i] = {tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])}
+  end
+  reply[5] = ack_all(rest + policies * 3, #ARGV, chosen)
+  stage()
+  local ids = want > 0 and claim(want, reply) or {}
+  redis.call('HSET', claims, worker, cmsgpack.pack({request, ids, now}))
+  write_counts()
+end
+local head = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')
+if #head > 0 then reply[2] = math.max(0, tonumber(head[2]) - now) end
+reply[3] = redis.call('ZCARD', ready)
+if reply[3] > 0 and reply[4] < 0 then ring() end
+return reply

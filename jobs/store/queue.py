@@ -1,0 +1,223 @@
+"""The life of jobs in one queue: enqueue, step (ack, stage, claim), renew, rescue, park, prune."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from jobs.keys import QueueKeys
+from jobs.store._script import MAX_ITEMS, AsyncCommands, SyncCommands, script
+from jobs.store.record import Record, split_body, unpack_record
+
+#: Retention as the scripts take it: age in ms, count, bytes; -1 for no limit.
+Limits = tuple[int, int, int]
+
+
+class Verb(StrEnum):
+    """How an attempt ends, in the letters of lua/lib/ack.lua."""
+
+    complete = "c"
+    fail = "f"
+    cancel = "x"
+    expire = "e"
+    retry = "r"
+    snooze = "s"
+    interrupt = "i"
+    park = "p"
+
+
+class Entry(NamedTuple):
+    """One job on its way into a queue."""
+
+    id: str
+    body: bytes
+    priority: int
+    delay_ms: int = 0
+    due_ms: int = 0
+    id_ttl_ms: int = 0
+
+
+class Added(StrEnum):
+    """What became of an entry."""
+
+    added = "+"
+    held = "="
+    taken = "-"
+
+
+class Ack(NamedTuple):
+    """The end of one attempt."""
+
+    id: str
+    token: int
+    verb: Verb
+    delay_ms: int
+    keep: Limits
+    run_ms: int
+    line: bytes
+
+
+class Claimed(NamedTuple):
+    """One job that is now leased to the caller."""
+
+    id: str
+    enqueued_ms: float
+    body: bytes
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a worker sends in one step."""
+
+    worker: str
+    request: int
+    lease_ms: int
+    want: int
+    acks: Sequence[Ack] = ()
+    rate_limit: int = 0
+    rate_period_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker gets from one step; times are ms, -1 stands for none."""
+
+    now_ms: int
+    next_due_ms: int
+    waiting: int
+    rate_wait_ms: int
+    accepted: str
+    jobs: list[Claimed] = field(default_factory=list)
+
+
+async def enqueue(
+    client: AsyncCommands, keys: QueueKeys, entries: Sequence[Entry], *, again: bool, now_ms: int = 0
+) -> list[Added]:
+    """Add up to 100 jobs in one round trip; the answers are in the order of `entries`.
+
+    `again` says that the same call is repeated because its answer was lost.
+    """
+    rest = [value for entry in entries for value in entry]
+    answer = await script("enqueue")(client, keys, (now_ms, int(again)), rest)
+    return [Added(letter) for letter in answer.decode()]
+
+
+async def step(client: AsyncCommands, keys: QueueKeys, turn: Turn, *, now_ms: int = 0) -> Answer:
+    """Write acks, stage what is due and claim up to `turn.want` jobs, in one round trip."""
+    policies: dict[Limits, int] = {}
+    rest: list[Any] = []
+    for ack in turn.acks:
+        policy = policies.setdefault(ack.keep, len(policies) + 1)
+        rest += (ack.id, ack.token, ack.verb.value, ack.delay_ms, policy, ack.run_ms, ack.line)
+    limits = [number for keep in policies for number in keep]
+    args = (
+        now_ms,
+        turn.worker,
+        turn.request,
+        turn.lease_ms,
+        min(turn.want, MAX_ITEMS),
+        turn.rate_limit,
+        turn.rate_period_ms,
+        len(policies),
+        len(turn.acks),
+    )
+    return _answer(await script("step")(client, keys, args, limits + rest))
+
+
+def _answer(reply: list[Any]) -> Answer:
+    now, due, waiting, wait, accepted = reply[:5]
+    jobs = []
+    for at in range(5, len(reply), 3):
+        enqueued_ms, body = split_body(reply[at + 1])
+        jobs.append(
+            Claimed(reply[at].decode(), enqueued_ms, body, unpack_record(reply[at + 2]))
+        )
+    return Answer(now, due, waiting, wait, accepted.decode(), jobs)
+
+
+class Verdict(StrEnum):
+    """What `renew` says of one lease."""
+
+    lost = "0"
+    extended = "1"
+    cancel_asked = "2"
+
+
+def renew(
+    client: SyncCommands, keys: QueueKeys, held: Sequence[tuple[str, int]], lease_ms: int
+) -> list[Verdict]:
+    """Extend up to 100 leases, given as (id, token); blocking, for the lease thread."""
+    rest = [value for pair in held for value in pair]
+    answer: bytes = script("renew").call(client, keys, (0, lease_ms), rest)
+    return [Verdict(letter) for letter in answer.decode()]
+
+
+async def oldest_leases(
+    client: AsyncCommands, keys: QueueKeys, count: int = 1000
+) -> dict[str, int]:
+    """The leases that end first: id -> deadline in ms."""
+    pairs = await client.execute_command("ZRANGE", keys.leases, 0, count - 1, "WITHSCORES")
+    return {job_id.decode(): int(float(score)) for job_id, score in _pairs(pairs)}
+
+
+async def rescue(  # noqa: PLR0913 -- the policy of the queue, each part named at the call
+    client: AsyncCommands,
+    keys: QueueKeys,
+    seen: Iterable[tuple[str, int]],
+    *,
+    most_losses: int,
+    keep: Limits,
+    line: bytes,
+    now_ms: int = 0,
+) -> dict[str, str]:
+    """Take back jobs whose deadline is still the one that was `seen`: up to 100 (id, deadline).
+
+    Returns:
+        What became of each id: "waiting", "failed" (poison), "cancelled", or "alive".
+    """
+    pairs = list(seen)
+    rest = [value for pair in pairs for value in pair]
+    args = (now_ms, most_losses, *keep, line)
+    answer = await script("rescue")(client, keys, args, rest)
+    words = {"0": "alive", "1": "waiting", "2": "failed", "3": "cancelled"}
+    return {
+        job_id: words[letter] for (job_id, _), letter in zip(pairs, answer.decode(), strict=True)
+    }
+
+
+async def parked_page(
+    client: AsyncCommands, keys: QueueKeys, start: int
+) -> list[tuple[str, bytes | None]]:
+    """(id, body) of up to 100 parked jobs, oldest first, from position `start`."""
+    ids = await client.execute_command("ZRANGE", keys.parked, start, start + MAX_ITEMS - 1)
+    if not ids:
+        return []
+    bodies = await client.execute_command("HMGET", keys.body, *ids)
+    return [
+        (job_id.decode(), body and split_body(body)[1])
+        for job_id, body in zip(ids, bodies, strict=True)
+    ]
+
+
+async def unpark(client: AsyncCommands, keys: QueueKeys, ids: Sequence[str]) -> int:
+    """Make up to 100 parked jobs wait again; returns how many were parked."""
+    moved: int = await script("unpark")(client, keys, (0,), ids)
+    return moved
+
+
+async def prune(
+    client: AsyncCommands, keys: QueueKeys, *, stats_ms: int, cursor: str = "0", now_ms: int = 0
+) -> tuple[int, str]:
+    """Remove what is over its age; (jobs removed, cursor of the next call, "0" at the end)."""
+    removed, after = await script("prune")(client, keys, (now_ms, stats_ms, cursor))
+    return removed, after.decode()
+
+
+def _pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    """Pairs of a reply that is flat in RESP2; some clients pair the scores already."""
+    if flat and isinstance(flat[0], (tuple, list)):
+        return flat
+    return zip(flat[::2], flat[1::2], strict=True)

@@ -1,0 +1,51 @@
+"""The packed record of a job, as the scripts write it (lua/lib/record.lua)."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+_FORMAT = struct.Struct(">HIHHHBdd")
+_ENQUEUED = struct.Struct(">d")
+CANCEL_ASKED = 1
+#: Sequence numbers of one priority: score = priority * SPAN + sequence.
+SPAN = 2**42
+
+
+class Record(NamedTuple):
+    """What the queue itself knows of a job."""
+
+    priority: int
+    token: int  #: grows with every claim; proves whose lease it is
+    failures: int  #: failed attempts, compared with `attempts`
+    losses: int  #: deliveries whose lease was lost; the poison limit counts them
+    interruptions: int  #: attempts given back by a worker that stopped
+    flags: int
+    sequence: float  #: place in line among its priority
+    available_ms: float  #: when it last became free to run
+
+    @property
+    def cancel_asked(self) -> bool:
+        """Whether somebody asked for this job to stop."""
+        return bool(self.flags & CANCEL_ASKED)
+
+
+def unpack_record(data: bytes) -> Record:
+    """The record in `data`."""
+    return Record._make(_FORMAT.unpack(data))
+
+
+def pack_record(record: Record) -> bytes:
+    """The bytes of `record`; only tests write records from Python."""
+    return _FORMAT.pack(*record)
+
+
+def first_record(score: float, enqueued_ms: float) -> Record:
+    """The record of a job that waits for its first claim, which the queue has not written yet."""
+    priority, sequence = divmod(score, SPAN)
+    return Record(int(priority), 0, 0, 0, 0, 0, sequence, enqueued_ms)
+
+
+def split_body(data: bytes) -> tuple[float, bytes]:
+    """(time of enqueue in ms by the server's clock, envelope) of a stored body."""
+    return _ENQUEUED.unpack_from(data)[0], data[_ENQUEUED.size :]

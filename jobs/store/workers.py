@@ -1,0 +1,64 @@
+"""The registry of live workers, one entry a queue that they serve, and the instants of schedules."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json, to_json
+
+from jobs.keys import QueueKeys
+from jobs.store._script import AsyncCommands, script
+
+_BEAT = struct.Struct(">d")
+
+
+class WorkerInfo(NamedTuple):
+    """One live worker at one queue."""
+
+    id: str
+    beat_ms: float
+    data: dict[str, Any]
+
+
+async def beat(
+    client: AsyncCommands, keys: QueueKeys, worker: str, data: dict[str, Any], stale_ms: int
+) -> int:
+    """Note that `worker` is alive; the server's time in ms."""
+    now: int = await script("beat")(client, keys, (0, worker, stale_ms, to_json(data)))
+    return now
+
+
+async def leave(client: AsyncCommands, keys: QueueKeys, worker: str, stale_ms: int) -> int:
+    """Take `worker` out of the registry; how many others are alive."""
+    others: int = await script("leave")(client, keys, (0, worker, stale_ms))
+    return others
+
+
+async def workers(client: AsyncCommands, keys: QueueKeys) -> list[WorkerInfo]:
+    """The registered workers of a queue, in the order of their ids."""
+    flat = await client.execute_command("HGETALL", keys.workers)
+    pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+    found = [
+        WorkerInfo(name.decode(), _BEAT.unpack_from(data)[0], from_json(data[_BEAT.size :]))
+        for name, data in pairs
+    ]
+    return sorted(found)
+
+
+async def tick(  # noqa: PLR0913 -- one instant of one schedule and the job that it makes
+    client: AsyncCommands,
+    keys: QueueKeys,
+    *,
+    schedule: str,
+    instant_ms: int,
+    apart_ms: int,
+    job_id: str,
+    body: bytes,
+    priority: int,
+    now_ms: int = 0,
+) -> bool:
+    """Enqueue the job of one instant; whether this call was the first over all workers."""
+    args = (now_ms, schedule, instant_ms, apart_ms, job_id, body, priority)
+    fired: int = await script("tick")(client, keys, args)
+    return fired == 1

@@ -1,0 +1,99 @@
+"""Fixtures of every folder: real servers on free ports, and the search for leftovers."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from arq.connections import RedisSettings
+from hypothesis import settings as hypothesis_settings
+from redis.asyncio import Redis
+
+from tests.helpers.leaks import (
+    assert_no_child_left,
+    assert_no_task_left,
+    assert_no_thread_left,
+    children,
+)
+from tests.helpers.servers import MakeServer, Server, server_kinds, servers, shared_server
+
+# Deadlines measure the machine, not the code. In CI the examples are the same on every run.
+hypothesis_settings.register_profile("local", deadline=None)
+hypothesis_settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a task, a child process or a `jobs-…` thread running.
+
+    Autouse fixtures are set up first and so ended last: what other fixtures end is not blamed.
+    """
+    if {"server", "redis_url"} & set(request.fixturenames):
+        request.getfixturevalue("server")  # shared by the session, so started before the count
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("_no_task_left_behind")
+    before = children()
+    yield
+    assert_no_thread_left()
+    assert_no_child_left(known=before)
+
+
+@pytest.fixture
+async def _no_task_left_behind() -> AsyncIterator[None]:
+    yield
+    await assert_no_task_left()
+
+
+@pytest.fixture(scope="session", params=server_kinds())
+def server_kind(request: pytest.FixtureRequest) -> str:
+    """The kind of server under the tests; see tests/helpers/servers.py."""
+    kind: Any = request.param
+    return str(kind)
+
+
+@pytest.fixture(scope="session")
+def server(server_kind: str) -> Iterator[Server]:
+    """The server shared by the tests of this process: never stop, kill or reconfigure it."""
+    with shared_server(server_kind) as running:
+        yield running
+
+
+@pytest.fixture
+def redis_url(server: Server) -> str:
+    """The address of the shared server, emptied for this test."""
+    server.flush()
+    return server.url
+
+
+@pytest.fixture
+def redis_settings(redis_url: str) -> RedisSettings:
+    """The same as arq's settings."""
+    return RedisSettings.from_dsn(redis_url)
+
+
+@pytest.fixture
+async def redis_client(redis_url: str) -> AsyncIterator[Redis]:
+    """A plain client of the emptied shared server; answers are bytes."""
+    async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def make_server(server_kind: str) -> Iterator[MakeServer]:
+    """A factory of private servers, for tests that kill, pause or reconfigure them.
+
+    `make_server()` lives in memory; `make_server(tmp_path, persistent=True)` comes back with its
+    data after `kill()` and `start()`.
+    """
+    with servers(server_kind) as make:
+        yield make
+
+
+@pytest.fixture
+def second_server(make_server: MakeServer) -> Server:
+    """A private server beside the shared one."""
+    return make_server()

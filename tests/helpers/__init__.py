@@ -1,0 +1,1 @@
+"""What several test folders share: servers, waiting, and the search for leftovers."""
