@@ -13,7 +13,7 @@ PYTHON ?=
 FIND_PYTHON = for python in $(PYTHON) $(if $(PYTHON),,$(BIN)/python python3 python3.14 python3.13 python3.12 python3.11 python); do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; done; \
 	if [ -z "$$python" ]; then \
-	echo "expected Python 3.11 or newer, found $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1);" \
+	echo "expected Python 3.11 or newer, found $$($(or $(PYTHON),python3) --version 2>/dev/null || echo none);" \
 	"install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
 
 .PHONY: help run test check lint format faults bench lock venv clean

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from jobs.backoff import exponential as exponential
     from jobs.backoff import fixed as fixed
     from jobs.client import Client as Client
-    from jobs.client import create_pool as create_pool
     from jobs.connections import RedisSettings as RedisSettings
     from jobs.context import Context as Context
     from jobs.engine.assembly import func as func
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from jobs.options import Keep as Keep
     from jobs.options import Queue as Queue
     from jobs.options import RateLimit as RateLimit
+    from jobs.pool import create_pool as create_pool
     from jobs.requests import Request as Request
     from jobs.states import State as State
 
@@ -68,7 +68,7 @@ _HOMES = {
     "Snooze": "jobs.errors",
     "State": "jobs.states",
     "Worker": "jobs.engine.worker",
-    "create_pool": "jobs.client",
+    "create_pool": "jobs.pool",
     "cron": "arq.cron",
     "custom": "jobs.backoff",
     "exponential": "jobs.backoff",
@@ -77,7 +77,39 @@ _HOMES = {
     "job": "jobs.functions",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "Backoff",
+    "Cancel",
+    "Client",
+    "Context",
+    "Fail",
+    "Job",
+    "JobFailed",
+    "JobFunction",
+    "JobInfo",
+    "JobOptions",
+    "JobStatus",
+    "JobsError",
+    "Keep",
+    "Queue",
+    "RateLimit",
+    "RedisSettings",
+    "Request",
+    "Retry",
+    "RetryPolicy",
+    "ServerError",
+    "Skip",
+    "Snooze",
+    "State",
+    "Worker",
+    "create_pool",
+    "cron",
+    "custom",
+    "exponential",
+    "fixed",
+    "func",
+    "job",
+]
 
 
 def __getattr__(name: str) -> Any:

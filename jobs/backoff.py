@@ -152,7 +152,7 @@ class Exponential(Backoff):
 
     def __str__(self) -> str:
         cap = "" if self.max_ms is None else f", at most {format_ms(self.max_ms)}"
-        factor = "" if self.factor == 2 else f" x {self.factor:g}"  # noqa: PLR2004  the default
+        factor = "" if self.factor == 2 else f" x {self.factor:g}"  # noqa: PLR2004 -- the default
         return f"exponential {format_ms(self.base_ms)}{factor}{cap}{_jitter_text(self.jitter)}"
 
     def _capped_ms(self, failures: int) -> int:
@@ -211,7 +211,7 @@ def fixed(delay: Duration, *, jitter: float = 0.0) -> Backoff:
 def exponential(
     base: Duration,
     *,
-    max: Duration | None = None,  # noqa: A002  the word of every peer's option
+    max: Duration | None = None,  # noqa: A002 -- the word of every peer's option
     factor: float = 2,
     jitter: float = 0.0,
 ) -> Backoff:

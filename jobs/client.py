@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self, cast
 
@@ -20,7 +20,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ResponseError
 
 from jobs import clock, config, keys
-from jobs.codec import MAX_BODY_BYTES, Deserializer, Serializer
+from jobs.codec import MAX_BODY_BYTES
 from jobs.connections import (
     RedisSettings,
     as_server_error,
@@ -28,19 +28,18 @@ from jobs.connections import (
     never_sent,
     trouble,
 )
-from jobs.durations import Duration, to_ms, until_ms
 from jobs.errors import DuplicateJob, EnqueueUnknown, InvalidOption, JobNotFound
 from jobs.handle import Job, JobInfo, timed_out
 from jobs.ids import new_name
 from jobs.inbox import Inbox
-from jobs.keys import ARQ_DEFAULT_QUEUE, PREFIX, queue_keys
+from jobs.keys import PREFIX, queue_keys
 from jobs.options import EnqueueOptions
 from jobs.queues import QueueView, read_line
-from jobs.requests import Prepared, Preparer, Request
+from jobs.requests import Prepared, Preparer, Request, arq_options, chunks
 from jobs.states import TERMINAL, State
 from jobs.store import queue as queue_store
 from jobs.store import results
-from jobs.store._script import MAX_ITEMS
+from jobs.store import workers as registry_store
 
 #: A push can be lost with its connection; so a wait looks again, this seldom.
 LOOK_AGAIN_S = 30.0
@@ -142,15 +141,15 @@ class Client(ArqRedis):
         preparer = self._preparer()
         return await self._submit([preparer.prepare(request) for request in requests])
 
-    async def enqueue_job(  # noqa: PLR0913 -- arq's signature
+    async def enqueue_job(
         self,
         function: str,
         *args: Any,
         _job_id: str | None = None,
         _queue_name: str | None = None,
         _defer_until: datetime | None = None,
-        _defer_by: None | float | timedelta = None,
-        _expires: None | float | timedelta = None,
+        _defer_by: float | timedelta | None = None,
+        _expires: float | timedelta | None = None,
         _job_try: int | None = None,
         **kwargs: Any,
     ) -> Job[Any] | None:
@@ -158,13 +157,14 @@ class Client(ArqRedis):
 
         Args:
             function: the function's name.
-            args, kwargs: its arguments.
+            *args: its positional arguments.
             _job_id: the job's id; by default a new one.
             _queue_name: the queue; by default the function's own, else the client's default.
             _defer_until: the moment before which it does not run; naive means local time.
             _defer_by: seconds or timedelta to wait.
             _expires: not started this long after now, it ends `expired`, arguments kept.
             _job_try: the number of its first attempt.
+            **kwargs: its keyword arguments.
 
         Returns:
             The job's handle, or `None` if a job that has not ended holds the id.
@@ -174,7 +174,7 @@ class Client(ArqRedis):
         """
         if _defer_until and _defer_by:
             raise InvalidOption("use either '_defer_until' or '_defer_by' or neither, not both")
-        options = _arq_options(_job_id, _queue_name, _defer_until, _defer_by, _expires)
+        options = arq_options(_job_id, _queue_name, _defer_until, _defer_by, _expires)
         prepared = self._preparer().prepare(
             Request(function, args, kwargs, options), first_attempt=_job_try or 1
         )
@@ -188,7 +188,7 @@ class Client(ArqRedis):
 
     async def _submit(self, prepared: Sequence[Prepared]) -> list[Job[Any]]:
         jobs: list[Job[Any]] = []
-        for queue, chunk in _chunks(prepared):
+        for queue, chunk in chunks(prepared):
             answers = await self._send(queue, [item.entry for item in chunk])
             for item, answer in zip(chunk, answers, strict=True):
                 duplicate = answer is not queue_store.Added.added
@@ -199,9 +199,7 @@ class Client(ArqRedis):
                 )
         return jobs
 
-    async def _send(
-        self, queue: str, entries: list[queue_store.Entry]
-    ) -> list[queue_store.Added]:
+    async def _send(self, queue: str, entries: list[queue_store.Entry]) -> list[queue_store.Added]:
         """Send one call, and once more if its connection broke: the script finds repetitions."""
         queue_names = queue_keys(queue, self.prefix)
         try:
@@ -231,7 +229,7 @@ class Client(ArqRedis):
         """Put the queue's name into the list of queues, once a client."""
         announced: set[str] = self.__dict__.setdefault("_announced", set())
         if queue not in announced:
-            await self.sadd(keys.queues_key(self.prefix), queue)
+            await registry_store.add_queues(self, self.prefix, [queue])
             announced.add(queue)
 
     # -- jobs ------------------------------------------------------------------------------
@@ -246,7 +244,7 @@ class Client(ArqRedis):
 
     async def queues(self) -> list[str]:
         """The names of all queues that ever had a job, sorted."""
-        return sorted(name.decode() for name in await self.smembers(keys.queues_key(self.prefix)))
+        return await registry_store.all_queues(self, self.prefix)
 
     async def job_info(self, queue: str, job_id: str) -> JobInfo:
         """Everything that a queue knows about one job.
@@ -361,40 +359,9 @@ def current_client() -> Client:
     return clients[loop]
 
 
-async def create_pool(  # noqa: PLR0913 -- arq's signature
-    settings_: arq.connections.RedisSettings | None = None,
-    *,
-    retry: int = 0,
-    job_serializer: Serializer | None = None,
-    job_deserializer: Deserializer | None = None,
-    default_queue_name: str = ARQ_DEFAULT_QUEUE,
-    expires_extra_ms: int = 0,
-) -> Client:
-    """arq's way to a client: connects at once, up to `conn_retries` times.
-
-    Raises:
-        ServerAway, ServerRefused: the server did not answer, or not well.
-    """
-    settings = settings_ or RedisSettings()
-    client = Client.from_settings(settings)
-    client.job_serializer, client.job_deserializer = job_serializer, job_deserializer
-    client.default_queue_name, client.expires_extra_ms = default_queue_name, expires_extra_ms
-    for attempt in range(retry, settings.conn_retries + 1):
-        try:
-            await client.ping()
-        except Exception as error:
-            if trouble(error) is None:
-                raise
-            if attempt >= settings.conn_retries:
-                await client.aclose()
-                raise as_server_error(error, client.address) from error
-            await asyncio.sleep(settings.conn_retry_delay)
-        else:
-            break
-    return client
-
-
-async def _first(future: asyncio.Future[results.End | None], timeout_s: float) -> results.End | None:
+async def _first(
+    future: asyncio.Future[results.End | None], timeout_s: float
+) -> results.End | None:
     try:
         async with asyncio.timeout(max(0, timeout_s)):
             return await future
@@ -402,40 +369,6 @@ async def _first(future: asyncio.Future[results.End | None], timeout_s: float) -
         return None
 
 
-def _chunks(prepared: Sequence[Prepared]) -> Iterator[tuple[str, list[Prepared]]]:
-    """Runs of up to 100 requests of one queue, in order."""
-    chunk: list[Prepared] = []
-    for item in prepared:
-        if chunk and (item.queue != chunk[0].queue or len(chunk) == MAX_ITEMS):
-            yield chunk[0].queue, chunk
-            chunk = []
-        chunk.append(item)
-    if chunk:
-        yield chunk[0].queue, chunk
-
-
 def _took_nothing(error: Exception) -> bool:
     """Whether the server surely did not execute the call: never sent, or refused as a whole."""
     return never_sent(error) or isinstance(error, ResponseError)
-
-
-def _arq_options(
-    job_id: str | None,
-    queue: str | None,
-    until: datetime | None,
-    by: Duration | None,
-    expires: Duration | None,
-) -> EnqueueOptions:
-    options = EnqueueOptions()
-    if job_id is not None:
-        options["id"] = job_id
-    if queue is not None:
-        options["queue"] = queue
-    if until is not None:
-        local = clock.system_zone()
-        options["run_at"] = clock.from_ms(until_ms(until, what="_defer_until", naive_zone=local))
-    if by is not None:
-        options["delay"] = by
-    if expires is not None and to_ms(expires, what="_expires") > 0:
-        options["expires"] = expires
-    return options

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from jobs.durations import MAX_MS
+
 mono = time.monotonic
 
 
@@ -22,8 +24,8 @@ def now_ms() -> int:
 
 
 def from_ms(ms: float) -> datetime:
-    """The aware UTC datetime of ms since 1970."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
+    """The aware UTC datetime of ms since 1970; what lies beyond the year 9999 is its end."""
+    return datetime.fromtimestamp(min(ms, MAX_MS) / 1000, UTC)
 
 
 def system_zone() -> tzinfo:
@@ -43,10 +45,10 @@ def system_zone() -> tzinfo:
 
 def _linked_zone() -> str:
     try:
-        target = os.readlink("/etc/localtime")
+        target = Path("/etc/localtime").readlink()
     except OSError:
         return ""
-    return target.partition("zoneinfo/")[2]
+    return str(target).partition("zoneinfo/")[2]
 
 
 def _written_zone() -> str:

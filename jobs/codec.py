@@ -30,8 +30,6 @@ Deserializer = Callable[[bytes], dict[str, Any]]
 MAX_BODY_BYTES = 1024 * 1024
 
 _HEADER = struct.Struct(">BBI")
-#: Parts of a document without options.
-_SHORT = 3
 #: Fewer brackets than this cannot nest deeper than the reader goes (pydantic_core: 200).
 _SAFE_DEPTH = 190
 
@@ -88,7 +86,8 @@ def decode_body(job_id: str, data: bytes, deserializer: Deserializer | None = No
     try:
         if (version, codec) == (VERSION, JSON_CODEC):
             parts = from_json(document, cache_strings="keys")
-            return Body(*parts) if len(parts) > _SHORT else Body(*parts, {})
+            function, args, kwargs, *options = parts
+            return Body(function, args, kwargs, *(options or ({},)))
         if (version, codec) == (VERSION, OWN_CODEC) and deserializer is not None:
             own = deserializer(document)
             return Body(own["f"], own["a"], own["k"], own["o"])

@@ -106,7 +106,9 @@ def connection_options(settings: arq.connections.RedisSettings) -> dict[str, Any
         options |= {f"ssl_{name}": getattr(settings, f"ssl_{name}") for name in names}
     if settings.unix_socket_path:
         return options | {"unix_socket_path": settings.unix_socket_path}
-    return options if settings.sentinel else options | {"host": settings.host, "port": settings.port}
+    return (
+        options if settings.sentinel else options | {"host": settings.host, "port": settings.port}
+    )
 
 
 def blocking_client(
@@ -119,7 +121,8 @@ def blocking_client(
             sentinel_kwargs=getattr(settings, "sentinel_kwargs", None),
             **connection_options(settings),
         )
-        return cast("redis.Redis", sentinel.master_for(settings.sentinel_master))
+        primary = sentinel.master_for(settings.sentinel_master)  # type: ignore[no-untyped-call]
+        return cast("redis.Redis", primary)
     if settings is not None:
         return redis.Redis(**connection_options(settings))
     given = client.connection_pool.connection_kwargs
@@ -140,7 +143,15 @@ class Trouble(Enum):
     fatal = auto()  #: it will not get better by itself: wrong password, forbidden, corrupt
 
 
-_RECONNECT_WORDS = ("LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNBLOCKED")
+_RECONNECT_WORDS = (
+    "LOADING",
+    "MASTERDOWN",
+    "READONLY",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+    "UNBLOCKED",
+)
 _PRESSURE_WORDS = ("OOM", "MISCONF", "NOREPLICAS")
 
 
@@ -157,7 +168,8 @@ def trouble(error: BaseException) -> Trouble | None:
     if isinstance(error, redis_errors.ResponseError):
         return _response_trouble(str(error))
     if isinstance(
-        error, redis_errors.ConnectionError | redis_errors.TimeoutError | OSError | asyncio.TimeoutError
+        error,
+        redis_errors.ConnectionError | redis_errors.TimeoutError | OSError | asyncio.TimeoutError,
     ):
         return Trouble.reconnect
     if isinstance(error, AttributeError) and "writelines" in str(error):

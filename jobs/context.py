@@ -31,7 +31,16 @@ class Context(dict[Any, Any]):
         enqueued_at: when the job was enqueued, by the server's clock.
     """
 
-    __slots__ = ("attempt", "attempts", "enqueued_at", "function", "job_id", "queue", "token", "worker")
+    __slots__ = (
+        "attempt",
+        "attempts",
+        "enqueued_at",
+        "function",
+        "job_id",
+        "queue",
+        "token",
+        "worker",
+    )
 
     def __init__(  # noqa: PLR0913 -- the facts of one attempt, each by name
         self,
@@ -72,5 +81,7 @@ class Context(dict[Any, Any]):
 
     @property
     def idempotency_key(self) -> str:
-        """The same text for every attempt of this job, and for no other job."""
-        return f"{self.queue}:{self.job_id}"
+        """The same text for every attempt of this job, and for no other job: not for one that
+        is given the same id later, either.
+        """
+        return f"{self.queue}:{self.job_id}:{self['score']}"

@@ -2,7 +2,7 @@
 
 A duration is a number of seconds, a `timedelta`, or text such as "5m", "1h30m", "250ms", "2d",
 "1.5h" or "24 hours". Everything inside the package counts in milliseconds, as arq does. An
-interval is a duration that repeats; schedules by local time are in `jobs.cron`.
+interval is a duration that repeats; schedules by local time are in `jobs.crontab`.
 """
 
 from __future__ import annotations
@@ -193,16 +193,13 @@ def _exact_ms(value: Any, what: str) -> Decimal:
         case bool():
             exact = None
         case int() if abs(value) > MAX_MS:
-            exact = Decimal("Infinity")  # its digits alone may be too many for Decimal or str
+            exact = Decimal("Infinity")  # its digits may be too many to multiply
         case str():
             exact = _parse(value, what)
         case timedelta():
             exact = Decimal(value // timedelta(microseconds=1)) / 1000
-        case int():
+        case int() | float() if isfinite(value):
             exact = Decimal(value) * 1000
-        case float() if isfinite(value):
-            # repr gives the decimal that was written: 0.29 s is 290 ms, not 289.99…
-            exact = Decimal(repr(float(value))) * 1000
         case _:
             exact = None
     if exact is None:

@@ -24,7 +24,7 @@
     └── ServerError                 the Redis or Valkey server
         ├── ServerAway              not reachable; nothing was done
         ├── EnqueueUnknown          the answer was lost; safe to repeat with the same id
-        └── ServerRefused           reachable, but it will not serve: full, read-only, wrong password
+        └── ServerRefused           it answers, but will not serve: full, wrong password …
 
 ``Retry`` is arq's own exception (`jobs.Retry is arq.Retry`) and so stands outside this tree.
 A message is a sentence: what was expected, what came, what to do.

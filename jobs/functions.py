@@ -144,19 +144,16 @@ class Decorator:
         self, function: Callable[Concatenate[Context, P], Awaitable[R]], /
     ) -> JobFunction[P, R]: ...
     @overload
-    def __call__(
-        self, function: Callable[Concatenate[Context, P], R], /
-    ) -> JobFunction[P, R]: ...
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> JobFunction[P, R]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
+        """The job function made of `function`."""
         return _declare(function, self._name, self._queue, self._options, self._rest)
 
 
 @overload
 def job(function: Callable[[Context, M], Awaitable[R]], /) -> ModelFunction[M, R]: ...
 @overload
-def job(
-    function: Callable[Concatenate[Context, P], Awaitable[R]], /
-) -> JobFunction[P, R]: ...
+def job(function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> JobFunction[P, R]: ...
 @overload
 def job(
     name: str | None = None,
@@ -191,10 +188,10 @@ def job(
     Args:
         name: what producers call it; default the function's own name.
         queue: where its jobs go, a name or a `Queue`; default "default".
-        attempts, backoff, timeout, priority, expires, keep_completed, keep_failed: see
-            `JobOptions`; unset ones are left to the queue and the framework.
         no_retry: exception types that are final: no further attempt.
         description: a sentence for people; default the first line of the docstring.
+        **options: attempts, backoff, timeout, priority, expires, keep_completed, keep_failed:
+            see `JobOptions`; unset ones are left to the queue and the framework.
 
     Raises:
         InvalidOption: a value that an option cannot take, or a function without a parameter
@@ -237,5 +234,5 @@ def _declare(
 
 def _caller_names() -> dict[str, Any]:
     """Local names where the function is written, so that its annotations can be read there."""
-    frame = sys._getframe(3)
-    return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)  # noqa: SLF001 -- pydantic resolves annotations so too
+    frame = sys._getframe(3)  # noqa: SLF001 -- pydantic finds the names of annotations so too
+    return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import arq.jobs
 from arq.jobs import JobDef, JobResult, JobStatus
@@ -61,10 +61,17 @@ class JobInfo:
 class JobSource(Protocol):
     """What a handle needs from its client."""
 
-    async def wait_end(self, queue: str, job_id: str, timeout_s: float | None) -> End: ...
-    async def cancel_job(self, queue: str, job_id: str, reason: str = ...) -> State | None: ...
-    async def job_info(self, queue: str, job_id: str) -> JobInfo: ...
-    def read_end(self, end: End) -> dict[str, Any]: ...
+    async def wait_end(self, queue: str, job_id: str, timeout_s: float | None) -> End:
+        """Wait for the end of a job."""
+
+    async def cancel_job(self, queue: str, job_id: str, reason: str = ...) -> State | None:
+        """Cancel a job."""
+
+    async def job_info(self, queue: str, job_id: str) -> JobInfo:
+        """Everything about a job."""
+
+    def read_end(self, end: End) -> dict[str, Any]:
+        """The last entry of a job's history."""
 
 
 class Job(arq.jobs.Job, Generic[R]):
@@ -109,13 +116,18 @@ class Job(arq.jobs.Job, Generic[R]):
         return self._redis  # type: ignore[return-value]  # the client is both: ArqRedis and source
 
     async def result(
-        self, timeout: float | None = None, *, poll_delay: float = 0, pole_delay: float | None = None
+        self,
+        timeout: float | None = None,
+        *,
+        poll_delay: float = 0,
+        pole_delay: float | None = None,
     ) -> R:
         """Wait for the end of the job and return what its function returned; `None` if skipped.
 
         Args:
             timeout: seconds to wait; `None` (default) waits for ever.
-            poll_delay, pole_delay: accepted for arq's sake and not needed: the end is pushed.
+            poll_delay: accepted for arq's sake and not needed: the end is pushed.
+            pole_delay: the same, by arq's older name.
 
         Raises:
             JobFailed: the job failed for good; `JobCancelled`, `JobExpired` are its kinds.
@@ -126,8 +138,9 @@ class Job(arq.jobs.Job, Generic[R]):
         line = self._source.read_end(end)
         if end.state is State.completed:
             value = line.get("result")
-            plain = self._convert is None or line.get("outcome") == "skipped"
-            return value if plain else self._convert(value)  # type: ignore[no-any-return, misc]
+            if self._convert is not None and line.get("outcome") != "skipped":
+                return self._convert(value)
+            return cast("R", value)
         raise _failure(end.state, line)
 
     async def state(self) -> State:

@@ -54,9 +54,7 @@ class Inbox:
             self._resolve(futures, None)
 
     @staticmethod
-    def _resolve(
-        futures: set[asyncio.Future[End | None]] | tuple[()], end: End | None
-    ) -> None:
+    def _resolve(futures: set[asyncio.Future[End | None]] | tuple[()], end: End | None) -> None:
         for future in futures:
             if not future.done():
                 future.set_result(end)

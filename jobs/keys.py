@@ -16,6 +16,8 @@ PREFIX = "jobs"
 SCHEMA_VERSION = 1
 MAX_NAME_BYTES = 128
 MAX_ID_BYTES = 256
+#: Signs that stand for themselves in keys; the others, `{ } : %` and blanks first, are quoted.
+_SAFE = "!\"#$&'()*+,-./;<=>?@[\\]^_`|~"
 
 #: arq's name for "no queue named"; here the same as `default`.
 ARQ_DEFAULT_QUEUE = "arq:queue"
@@ -88,11 +90,11 @@ def schema_key(prefix: str = PREFIX) -> str:
 
 
 def quote_name(name: str) -> str:
-    """`name` as it stands in a key: `{ } : %` and blanks and everything outside ASCII percent-encoded.
+    """`name` as it stands in a key: `{ } : %`, blanks and all but ASCII percent-encoded.
 
     So no two names share a key, and no name reaches another queue's keys (FAULTS X23).
     """
-    return quote(check_name(name), safe="!\"#$&'()*+,-./;<=>?@[\\]^_`|~")
+    return quote(check_name(name), safe=_SAFE)
 
 
 def check_name(name: str, what: str = "queue") -> str:
@@ -126,7 +128,7 @@ def check_job_id(job_id: str) -> str:
 
 
 def _check_text(name: str, what: str, limit: int) -> str:
-    if not isinstance(name, str) or not name.strip():
+    if not name or not name.strip():
         raise InvalidOption(f"the name of a {what} is non-empty text, not {name!r}")
     if not name.isprintable():
         raise InvalidOption(f"the name of a {what} holds no control characters: {name!r}")

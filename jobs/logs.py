@@ -23,15 +23,24 @@ class Subject(Protocol):
     """What a line says of its job."""
 
     @property
-    def job_id(self) -> str: ...
+    def job_id(self) -> str:
+        """The id of the job."""
+
     @property
-    def function(self) -> str: ...
+    def function(self) -> str:
+        """The name of its function."""
+
     @property
-    def queue(self) -> str: ...
+    def queue(self) -> str:
+        """The queue that it came from."""
+
     @property
-    def attempt(self) -> int: ...
+    def attempt(self) -> int:
+        """Which run this is, from 1."""
+
     @property
-    def worker(self) -> str: ...
+    def worker(self) -> str:
+        """The id of the worker."""
 
 
 def started(subject: Subject, waited_ms: float) -> None:
@@ -41,7 +50,7 @@ def started(subject: Subject, waited_ms: float) -> None:
 
 
 def ended(subject: Subject, outcome: str, ran_ms: float, note: str = "") -> None:
-    """An attempt ended other than by an error: completed, skipped, snoozed, interrupted …"""
+    """An attempt ended other than by an error: completed, skipped, snoozed, interrupted."""
     if logger.isEnabledFor(logging.INFO):
         mark = "●" if outcome in ("completed", "skipped") else "↻"
         text = f" ({note})" if note else ""
@@ -115,13 +124,16 @@ class JsonFormatter(logging.Formatter):
     """One JSON document a line, with the fields of the job."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON."""
         entry: dict[str, Any] = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        entry |= {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
+        entry |= {
+            name: value for name in FIELDS if (value := getattr(record, name, None)) is not None
+        }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False, default=str)

@@ -114,5 +114,5 @@ def _percentile(buckets: list[tuple[int, int]], rank: float) -> float:
     for bucket, number in buckets:
         seen += number
         if seen >= rank:
-            break
-    return float(BUCKET_BASE ** (bucket + 0.5) - 1)
+            return float(BUCKET_BASE ** (bucket + 0.5) - 1)
+    return float(BUCKET_BASE ** (buckets[-1][0] + 0.5) - 1)

@@ -21,10 +21,8 @@ HIGHEST_PRIORITY, LOWEST_PRIORITY = 1, 1000
 def _check_count(name: str, value: int | None, least: int, most: int) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidOption(
-            f"`{name}` is a whole number from {least} to {most:,}, not {value!r}"
-        )
+    if type(value) is not int or not least <= value <= most:
+        raise InvalidOption(f"`{name}` is a whole number from {least} to {most:,}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,9 @@ class JobOptions:
 
     def over(self, below: JobOptions) -> JobOptions:
         """These options, with what they leave unset taken from `below`."""
-        unset = {f.name: getattr(below, f.name) for f in fields(self) if getattr(self, f.name) is None}
+        unset = {
+            f.name: getattr(below, f.name) for f in fields(self) if getattr(self, f.name) is None
+        }
         return replace(self, **unset) if unset else self
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from jobs import keys, options, registry
+from jobs import clock, keys, options, registry
 from jobs.codec import MAX_BODY_BYTES, Serializer, encode_body
-from jobs.durations import to_ms, until_ms
+from jobs.durations import Duration, to_ms, until_ms
 from jobs.errors import InvalidOption
 from jobs.ids import new_id
 from jobs.options import FRAMEWORK_DEFAULTS, EnqueueOptions, JobOptions
+from jobs.store._script import MAX_ITEMS
 from jobs.store.queue import Entry
 
 
@@ -110,3 +112,38 @@ def _conflict(given: Mapping[str, Any]) -> str:
     if policy not in ("return", "raise"):
         raise InvalidOption(f'`on_conflict` is "return" or "raise", not {policy!r}')
     return policy
+
+
+def chunks(prepared: Sequence[Prepared]) -> Iterator[tuple[str, list[Prepared]]]:
+    """Runs of up to 100 requests of one queue, in order."""
+    chunk: list[Prepared] = []
+    for item in prepared:
+        if chunk and (item.queue != chunk[0].queue or len(chunk) == MAX_ITEMS):
+            yield chunk[0].queue, chunk
+            chunk = []
+        chunk.append(item)
+    if chunk:
+        yield chunk[0].queue, chunk
+
+
+def arq_options(
+    job_id: str | None,
+    queue: str | None,
+    until: datetime | None,
+    by: Duration | None,
+    expires: Duration | None,
+) -> EnqueueOptions:
+    """arq's options of a call in our terms."""
+    options = EnqueueOptions()
+    if job_id is not None:
+        options["id"] = job_id
+    if queue is not None:
+        options["queue"] = queue
+    if until is not None:
+        local = clock.system_zone()
+        options["run_at"] = clock.from_ms(until_ms(until, what="_defer_until", naive_zone=local))
+    if by is not None:
+        options["delay"] = by
+    if expires is not None and to_ms(expires, what="_expires") > 0:
+        options["expires"] = expires
+    return options

@@ -52,7 +52,9 @@ def _version(info: Mapping[str, Any]) -> Finding:
 def _role(info: Mapping[str, Any]) -> Finding:
     if info.get("role") in ("slave", "replica"):
         text = "this is a read-only replica: point REDIS_URL at its primary"
-        return Finding("fail", "role", f"{text} ({info.get('master_host')}:{info.get('master_port')})")
+        return Finding(
+            "fail", "role", f"{text} ({info.get('master_host')}:{info.get('master_port')})"
+        )
     return Finding("ok", "role", "primary")
 
 

@@ -17,6 +17,7 @@ from tests.helpers.leaks import (
     assert_no_task_left,
     assert_no_thread_left,
     children,
+    own_threads,
 )
 from tests.helpers.servers import MakeServer, Server, server_kinds, servers, shared_server
 
@@ -36,10 +37,10 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("server")  # shared by the session, so started before the count
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         request.getfixturevalue("_no_task_left_behind")
-    before = children()
+    children_before, threads_before = children(), own_threads()
     yield
-    assert_no_thread_left()
-    assert_no_child_left(known=before)
+    assert_no_thread_left(known=threads_before)
+    assert_no_child_left(known=children_before)
 
 
 @pytest.fixture

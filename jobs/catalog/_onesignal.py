@@ -129,7 +129,7 @@ class OneSignal:
         messages = [self._masked(text) for text in messages]
         if reply.ok and parsed:
             return Sent(str(parsed.get("id") or ""), tuple(messages), tuple(invalid))
-        said = "; ".join(messages) or self._masked(reply.text(200)).strip() or "no explanation"
+        said = "; ".join(messages) or self._masked(reply.line()) or "no explanation"
         sentence = f"OneSignal answered {reply.status}: {said}"
         # A success that cannot be read is repeated: the idempotency key makes that harmless.
         if reply.ok or reply.status in _LATER or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -45,6 +45,11 @@ class Reply:
         """The first `limit` characters of the body; bytes that are not UTF-8 are replaced."""
         return self.body[: 4 * limit].decode("utf-8", "replace")[:limit]
 
+    def line(self, limit: int = 200) -> str:
+        """The beginning of the body as one printable line, fit for an error and a log."""
+        shown = "".join(sign if sign.isprintable() else " " for sign in self.text(limit))
+        return " ".join(shown.split())
+
     def retry_after_s(self, cap_s: float, now: float | None = None) -> float | None:
         """The wait that the `Retry-After` header asks for, from 0 to `cap_s` seconds.
 

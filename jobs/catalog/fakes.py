@@ -110,7 +110,7 @@ class FakeOneSignal(_Fake):
     `requests` holds every request, `notifications` the bodies that were sent, each once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- knobs of a fake, each by name
         self,
         *,
         app_id: str = "demo-app",

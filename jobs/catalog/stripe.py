@@ -164,7 +164,7 @@ async def handle_stripe_event(ctx: Context, event: StripeEvent) -> StripeResult:
 class Enqueuer(Protocol):
     """The part of `jobs.Client` that the endpoint needs."""
 
-    def enqueue(self, function: str, payload: Any, /, **options: Any) -> Awaitable[Any]:
+    def enqueue(self, function: str, payload: Any = None, **options: Any) -> Awaitable[Any]:
         """Queue a job by the name of its function."""
         ...
 
@@ -196,7 +196,7 @@ class StripeEndpoint:
         ConfigurationError: there is no secret, or an empty one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- settings, each by name
         self,
         client: Enqueuer,
         secrets: Sequence[SecretStr | str],

@@ -140,7 +140,7 @@ class WebhookSender:
     Args:
         settings: see `WebhookSettings`.
         on_gone: awaited with the delivery when its endpoint answers 410, so that the application
-            can switch the endpoint off.
+            can switch the endpoint off. If it raises, the delivery is tried again.
         resolver: `(host, port) -> addresses`; by default the system's.
         ssl_context: for an authority of your own; by default certifi's authorities.
 
@@ -264,7 +264,7 @@ def _failure(delivery: WebhookDelivery, reply: Reply, settings: WebhookSettings)
             "update the URL of the endpoint"
         )
     wait_s = reply.retry_after_s(settings.retry_after_max_s) if status in _ASK_TO_WAIT else None
-    said = reply.text(200).strip()
+    said = reply.line()
     return DeliveryFailed(f"{origin} answered {status}" + (f": {said}" if said else ""), wait_s)
 
 

@@ -84,7 +84,7 @@ def func(  # noqa: PLR0913 -- arq's signature, and two more
         return coroutine
     keep_s = None if keep_result is None else to_seconds(keep_result)
     timeout_s = None if timeout is None else to_seconds(timeout)
-    plain = arq.worker.func(coroutine, name=name)  # type: ignore[arg-type]  # its own check follows
+    plain = arq.worker.func(coroutine, name=name)
     return Function(
         plain.name,
         plain.coroutine,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Protocol
 
 from arq.cron import CronJob
@@ -33,7 +33,8 @@ _LONGEST_SLEEP_S = 30.0
 class Spec(Protocol):
     """Anything that knows its next instant."""
 
-    def next_after(self, instant: datetime) -> datetime: ...
+    def next_after(self, instant: datetime) -> datetime:
+        """The first instant after `instant`."""
 
 
 @dataclass
@@ -140,5 +141,5 @@ def spec_of(job: CronJob, zone: tzinfo) -> Spec:
         minute=job.minute,
         second=job.second,
         microsecond=job.microsecond,
-        tz=zone or UTC,
+        tz=zone,
     )

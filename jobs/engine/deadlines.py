@@ -16,7 +16,8 @@ LATENESS = 1 / 64
 class Expiring(Protocol):
     """Something that a deadline stops."""
 
-    def time_out(self) -> None: ...
+    def time_out(self) -> None:
+        """The time is over."""
 
 
 class Deadlines:

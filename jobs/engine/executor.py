@@ -34,7 +34,7 @@ from jobs.engine.outcome import (
 )
 from jobs.engine.plans import plan_for, with_call
 from jobs.engine.run import Run
-from jobs.errors import Fail, InvalidPayload, Skip, UnreadableBody
+from jobs.errors import Fail, UnreadableBody
 from jobs.options import JobOptions
 from jobs.registry import Function
 from jobs.store.queue import Ack
@@ -113,7 +113,9 @@ class Executor:
             run.attempt += int(body.options.get("first_attempt", 1)) - 1
             return with_call(self._plan(body.function), body.options)
         except (ValueError, TypeError, AttributeError) as error:
-            raise UnreadableBody(f"the options of job {run.job_id!r} are unreadable: {error}") from error
+            raise UnreadableBody(
+                f"the options of job {run.job_id!r} are unreadable: {error}"
+            ) from error
 
     def _plan(self, name: str) -> Plan:
         if name not in self._plans:
@@ -161,7 +163,7 @@ class Executor:
             return Returned(await self._call(function, run, args, kwargs))
         except asyncio.CancelledError as error:
             return Stopped(run.stop) if run.stop else Raised(error)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 -- every way to end is a value; arq-B5
             return Raised(error)
         finally:
             if slot is not None:
@@ -179,7 +181,7 @@ class Executor:
             return
         try:
             await hook(ctx)
-        except Exception:
+        except Exception:  # a hook of any kind must not harm the job
             logger.exception("the hook %s failed; the job goes on", hook)
 
     async def after(self, run: Run) -> None:
@@ -197,7 +199,7 @@ class Executor:
     def _report(self, run: Run, plan: Plan, end: AttemptEnd) -> Ack | None:
         try:
             resolution = resolve(plan, run.attempt, end, random)
-        except Exception as error:  # a custom backoff or a bad Snooze may raise
+        except Exception as error:  # noqa: BLE001 -- a custom backoff or a bad Snooze may raise anything
             resolution = resolve(plan, run.attempt, Raised(_as_fail(error)), random)
         if resolution is None:
             logs.stale(run)
@@ -246,7 +248,7 @@ class Executor:
             if len(line) <= MAX_RESULT_BYTES:
                 return line
             problem = f"it has {len(line):,} bytes, over the limit of {MAX_RESULT_BYTES:,}"
-        except Exception as error:  # a result of any type; the job itself is done
+        except Exception as error:  # noqa: BLE001 -- a result of any type; the job itself is done
             problem = str(error) if isinstance(error, PydanticSerializationError) else repr(error)
         logger.warning("the result of job %s is not stored: %s", run.job_id, problem)
         return to_json(entry | {"unstored": problem})

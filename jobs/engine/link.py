@@ -34,7 +34,9 @@ class Link:
         self._away_since_s: float | None = None
         self._wait_s = _FIRST_WAIT_S
 
-    async def call(self, function: Callable[[], Awaitable[T]], timeout_s: float = CALL_TIMEOUT_S) -> T:
+    async def call(
+        self, function: Callable[[], Awaitable[T]], timeout_s: float = CALL_TIMEOUT_S
+    ) -> T:
         """One call; when it succeeds the server counts as back.
 
         Raises:

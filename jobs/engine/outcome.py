@@ -105,7 +105,7 @@ class Resolution(NamedTuple):
     value: Any = None
 
 
-def resolve(
+def resolve(  # noqa: C901 -- one case for each way to end
     plan: Plan, attempt: int, end: AttemptEnd, random: Callable[[], float]
 ) -> Resolution | None:
     """What follows from the end of attempt number `attempt`; `None` if nothing may be written.
@@ -132,7 +132,7 @@ def resolve(
         case Raised(Snooze(delay=delay) as error):
             wait = to_ms(delay, what="Snooze")  # type: ignore[arg-type]  # checked by to_ms
             return Resolution(Verb.snooze, "snoozed", kept, wait, reason=str(error))
-        case Stopped(Stop(Why.timeout)):
+        case Stopped():  # Why.timeout, the one that is left
             error = JobTimedOut(f"the attempt ran longer than its timeout of {plan.timeout_s:g} s")
             return _failure(plan, attempt, error, random)
         case Raised(error):
@@ -152,7 +152,7 @@ def _failure(
 
 def _repeatable(plan: Plan, error: BaseException) -> bool:
     """Whether another attempt may help; arq's rule for plain functions, ours for `@job`."""
-    if isinstance(error, Fail | InvalidPayload) or isinstance(error, plan.no_retry):
+    if isinstance(error, (Fail, InvalidPayload, *plan.no_retry)):
         return False
     if isinstance(error, Retry | RetryJob | asyncio.CancelledError):
         return plan.obeys_retry
@@ -160,7 +160,12 @@ def _repeatable(plan: Plan, error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> dict[str, str]:
-    """An error as it is kept: type, message, and the innermost frames."""
+    """An error as it is kept: type, message, and the innermost frames.
+
+    A `Retry` raised from another error is kept as that error, which says why.
+    """
+    if isinstance(error, Retry) and error.__cause__ is not None:
+        error = error.__cause__
     frames = traceback.format_exception(error, limit=-TRACEBACK_FRAMES)
     return {
         "type": type(error).__name__,

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from jobs import clock, logs
 from jobs.engine.executor import Executor
 from jobs.engine.lease import Held
 from jobs.engine.link import Link
-from jobs.engine.run import Run
 from jobs.engine.outcome import Why
+from jobs.engine.run import Run
 from jobs.keys import QueueKeys
 from jobs.options import Queue
 from jobs.store import queue as store
@@ -103,25 +105,18 @@ class Producer:
 
     async def serve(self) -> None:
         """Work until cancelled."""
-        waker = asyncio.create_task(self._wake(), name=f"jobs-waker-{self.station.queue.name}")
-        try:
+        async with self._waking():
             while True:
-                answer = await self.step()
-                await self._rest(answer)
-        finally:
-            waker.cancel()
-            await asyncio.gather(waker, return_exceptions=True)
+                await self._rest(await self.step())
 
     async def drain(self, soon_s: float) -> int:
         """Work until nothing waits, runs, or comes back within `soon_s`; how many were started."""
         before = self.station.counters.started
         self._soon = {}
-        while True:
-            answer = await self.step()
-            if not self._drained(answer, soon_s):
+        async with self._waking():
+            while not self._drained(answer := await self.step(), soon_s):
                 await self._rest(answer)
-                continue
-            return self.station.counters.started - before
+        return self.station.counters.started - before
 
     async def flush(self) -> None:
         """Write the acks of all jobs that have ended."""
@@ -249,13 +244,22 @@ class Producer:
             self._hungry.clear()
             self._kick.clear()
 
+    @asynccontextmanager
+    async def _waking(self) -> AsyncIterator[None]:
+        waker = asyncio.create_task(self._wake(), name=f"jobs-waker-{self.station.queue.name}")
+        try:
+            yield
+        finally:
+            waker.cancel()
+            await asyncio.gather(waker, return_exceptions=True)
+
     async def _wake(self) -> None:
         """Wait at the queue's `wake` list whenever the loop is hungry; one element wakes it."""
         link, keys = self.station.link, self.station.keys
         while True:
             await self._hungry.wait()
             try:
-                await link.call(lambda: link.client.blpop([keys.wake], timeout=POLL_S), POLL_S * 2)
+                await link.call(lambda: store.wait_for_wake(link.client, keys, POLL_S))
             except Exception as error:  # noqa: BLE001 -- sorted by the link
                 await link.failed(error)
             self._hungry.clear()

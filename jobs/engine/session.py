@@ -19,7 +19,7 @@ from jobs.engine.link import Link
 from jobs.engine.outcome import Why
 from jobs.engine.producer import Budget, Counters, Producer, Station
 from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep
-from jobs.keys import QueueKeys, control_channel, queue_keys, queues_key
+from jobs.keys import control_channel, queue_keys
 from jobs.options import FRAMEWORK_DEFAULTS, Keep, Queue
 from jobs.store import workers
 from jobs.subscription import Subscription
@@ -118,7 +118,7 @@ class Session:
     async def start(self) -> None:
         """Begin to claim."""
         client = self.setup.client
-        await client.sadd(queues_key(client.prefix), *self.setup.queues)
+        await workers.add_queues(client, client.prefix, list(self.setup.queues))
         for channel in self._channels:
             await self._control.subscribe(channel)
         self._leases.start()
@@ -134,15 +134,14 @@ class Session:
 
     async def drain(self) -> None:
         """Work until every queue is empty at once; a job may fill another queue."""
-        while any(
-            await asyncio.gather(*(p.drain(BURST_SOON_S) for p in self.producers.values()))
-        ):
+        while any(await asyncio.gather(*(p.drain(BURST_SOON_S) for p in self.producers.values()))):
             pass
 
     async def finish_burst(self, burst: asyncio.Future[None], grace_s: float) -> None:
         """Let a burst that was asked to stop end by itself within the grace."""
         hurry = asyncio.ensure_future(self.hurry.wait())
-        await asyncio.wait([burst, hurry], timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [burst, hurry]
+        await asyncio.wait(either, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
 
     async def failure(self) -> None:
@@ -210,7 +209,7 @@ class Session:
                 for producer in self.producers.values():
                     await producer.flush()
         except TimeoutError:
-            logger.error("the server does not answer: the last acks are lost, the jobs will rerun")
+            logger.warning("no answer: the last acks are lost, so their jobs will run again")
 
     async def leave(self) -> int:
         """Take the worker out of the registry of its queues; how many others are alive."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import socket
 from collections.abc import Sequence
 from datetime import tzinfo
@@ -21,26 +19,29 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name
 from arq.cron import CronJob
 
-from jobs import clock, logs
 from jobs import client as clients
+from jobs import clock, logs
 from jobs.client import Client
 from jobs.codec import Deserializer, Serializer
-from jobs.connections import as_server_error, blocking_client, trouble
+from jobs.connections import blocking_client, trouble
 from jobs.durations import Duration, to_ms, to_seconds
+from jobs.engine import startup
 from jobs.engine.assembly import ArqDefaults, as_arq, collect, served_queues
 from jobs.engine.cron_ticker import CronTicker
 from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Bench, Hook, Hooks
+from jobs.engine.figures import Figures
 from jobs.engine.health import HealthKey
 from jobs.engine.link import Link
 from jobs.engine.producer import Budget, Counters
 from jobs.engine.session import Session, Setup, thread_pool
+from jobs.engine.signals import SignalTrap
 from jobs.engine.upkeep import Upkeep
-from jobs.errors import ConfigurationError, JobsError
+from jobs.errors import JobsError
 from jobs.ids import new_name
 from jobs.keys import check_name, queue_keys
 from jobs.options import Queue
-from jobs.server_check import check_server, read_server, server_name
+from jobs.pool import create_pool
 
 logger = logging.getLogger("jobs.worker")
 
@@ -50,7 +51,7 @@ GRACE_S = 25
 GOODBYE_S = 2.0
 
 
-class Worker(arq.worker.Worker):
+class Worker(Figures, arq.worker.Worker):
     """Runs jobs from many queues.
 
     Args:
@@ -139,11 +140,11 @@ class Worker(arq.worker.Worker):
             redis_settings=redis_settings or clients.default_settings(),
             redis_pool=redis_pool,
             burst=burst,
-            on_startup=on_startup,
-            on_shutdown=on_shutdown,
-            on_job_start=on_job_start,
-            on_job_end=on_job_end,
-            after_job_end=after_job_end,
+            on_startup=on_startup,  # type: ignore[arg-type]  # arq wants a __qualname__ too
+            on_shutdown=on_shutdown,  # type: ignore[arg-type]  # arq wants a __qualname__ too
+            on_job_start=on_job_start,  # type: ignore[arg-type]  # arq wants a __qualname__ too
+            on_job_end=on_job_end,  # type: ignore[arg-type]  # arq wants a __qualname__ too
+            after_job_end=after_job_end,  # type: ignore[arg-type]  # arq wants a __qualname__ too
             handle_signals=False,
             max_jobs=max_jobs,
             job_timeout=0 if job_timeout is None else to_seconds(job_timeout, what="job_timeout"),
@@ -175,11 +176,12 @@ class Worker(arq.worker.Worker):
         self.queues = served_queues(
             functions, queues, self.queue_name, own_needed=bool(self.cron_jobs)
         )
+        self._zone = timezone or clock.system_zone()
         self.id = new_name(f"worker-{socket.gethostname()}")
         self._given_pool = redis_pool is not None
         self._stopping = asyncio.Event()
         self._grace_s: float = job_completion_wait
-        self._previous_handlers: dict[Signals, Any] = {}
+        self._trap = SignalTrap()
         self._health: HealthKey | None = None
 
     # -- life ------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ class Worker(arq.worker.Worker):
         try:
             self.loop.run_until_complete(self.main_task)
         except JobsError as error:
-            logger.error("the worker cannot run: %s", error)
+            logger.critical("the worker cannot run: %s", error)
             raise SystemExit(1) from None
         finally:
             self.loop.run_until_complete(self.close())
@@ -215,20 +217,20 @@ class Worker(arq.worker.Worker):
         logs.borrow_arq_handlers()
         self._stopping.clear()
         client = await self._connect()
-        await self._check(client)
         self.ctx["redis"] = client
         clients.clients[asyncio.get_running_loop()] = client
         if self.on_startup:
             await self.on_startup(self.ctx)
         self._session = session = Session(self._setup(client), self._extra_loops)
-        self._catch_signals()
+        if self._handle_signals:
+            self._trap.set(self.loop, self.handle_sig_wait_for_completion)
         await session.start()
         try:
             await self._work(session)
         finally:
             await session.stop(self._grace_s if self._stopping.is_set() else 0)
             await self._leave(session)
-            self._release_signals()
+            self._trap.release()
 
     async def _work(self, session: Session) -> None:
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -293,58 +295,28 @@ class Worker(arq.worker.Worker):
         if self.on_stop:
             self.on_stop(Signals(signum))
 
-    def _catch_signals(self) -> None:
-        """Signals are caught while the worker runs, not from its construction on (arq-E8)."""
-        if not self._handle_signals:
-            return
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            self._previous_handlers[signum] = signal.getsignal(signum)
-            self._add_signal_handler(signum, self.handle_sig_wait_for_completion)
-
-    def _release_signals(self) -> None:
-        for signum, handler in self._previous_handlers.items():
-            self.loop.remove_signal_handler(signum)
-            signal.signal(signum, handler)
-        self._previous_handlers.clear()
-
     # -- parts -----------------------------------------------------------------------------
 
     async def _connect(self) -> Client:
-        if isinstance(self._pool, Client):
-            return self._pool
-        if self._pool is not None:
-            self._pool = _as_client(self._pool)
+        """The worker's client, connected to a server that can hold jobs."""
+        if self._pool is None:
+            assert self.redis_settings is not None  # noqa: S101 -- arq: settings or a pool
+            client = await create_pool(self.redis_settings, default_queue_name=self.queue_name)
         else:
-            self._pool = await clients.create_pool(
-                self.redis_settings, default_queue_name=self.queue_name
-            )
-        client = self._pool
+            client = startup.as_client(self._pool)
+        self._pool = client
         client.job_serializer, client.job_deserializer = self.job_serializer, self.job_deserializer
-        return client
-
-    async def _check(self, client: Client) -> None:
-        try:
-            info = await read_server(client)
-        except Exception as error:
-            if trouble(error) is None:
-                raise
-            raise as_server_error(error, client.address) from error
-        findings = check_server(info)
-        for finding in findings:
-            if finding.level == "warn":
-                logger.warning("%s", finding.text)
-        bad = [finding.text for finding in findings if finding.level == "fail"]
-        if bad and not os.environ.get("JOBS_ALLOW_UNSAFE_SERVER"):
-            raise ConfigurationError("; ".join(bad))
+        server = await startup.check(client)
         logger.info(
             "worker %s on %s at %s serves %s with %d functions: %s",
             self.id,
-            server_name(info),
+            server,
             client.address,
             ", ".join(self.queues),
             len(self._registry),
             ", ".join(self._registry),
         )
+        return client
 
     def _setup(self, client: Client) -> Setup:
         hooks = Hooks(self.on_job_start, self.on_job_end, self.after_job_end)
@@ -387,7 +359,7 @@ class Worker(arq.worker.Worker):
             name,
             queue_keys(name),
             self.cron_jobs,
-            zone=self.timezone or clock.system_zone(),
+            zone=self._zone,
             serializer=self.job_serializer,
         )
         return [self._health, cron]
@@ -411,33 +383,6 @@ class Worker(arq.worker.Worker):
         assert isinstance(self._pool, Client)  # noqa: S101 -- arq's contract: only while running
         return self._pool
 
-    @property
-    def jobs_complete(self) -> int:
-        """Jobs completed by this worker."""
-        return self._counters.complete
-
-    @jobs_complete.setter
-    def jobs_complete(self, value: int) -> None:
-        self._counters.complete = value
-
-    @property
-    def jobs_failed(self) -> int:
-        """Jobs that ended failed, cancelled or expired in this worker."""
-        return self._counters.failed
-
-    @jobs_failed.setter
-    def jobs_failed(self, value: int) -> None:
-        self._counters.failed = value
-
-    @property
-    def jobs_retried(self) -> int:
-        """Attempts of this worker after which the job was put back."""
-        return self._counters.retried
-
-    @jobs_retried.setter
-    def jobs_retried(self, value: int) -> None:
-        self._counters.retried = value
-
     def _ongoing(self) -> int:
         producers = self._session.producers.values() if self._session else ()
         return sum(len(producer.running) for producer in producers)
@@ -451,10 +396,3 @@ class Worker(arq.worker.Worker):
 
     def __repr__(self) -> str:
         return f"<Worker {self._figures()}>"
-
-
-def _as_client(pool: ArqRedis) -> Client:
-    """A client on the connections of a pool that arq's own `create_pool` made."""
-    client = Client(pool.connection_pool)
-    client.default_queue_name = pool.default_queue_name
-    return client

@@ -54,7 +54,7 @@ class Script:
         lines = (_LUA / f"{name}.lua").read_text(encoding="utf-8").splitlines()
         self.source = "\n".join([lines[0], *map(self._translate, lines[1:])])
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-        self._takes_rest = self.args[-1:] == ("rest",)
+        self._takes_rest = "rest" in self.args
         self._fixed = len(self.args) - self._takes_rest
 
     def command(self, keys: QueueKeys, args: Sequence[Any], rest: Sequence[Any] = ()) -> list[Any]:
@@ -113,7 +113,11 @@ def _assign(names: Sequence[str], values: Sequence[str]) -> str:
 
 
 def _argument(kind: str, position: int) -> str:
-    forms = {"int": f"tonumber(ARGV[{position}])", "str": f"ARGV[{position}]", "list": f"{position}"}
+    forms = {
+        "int": f"tonumber(ARGV[{position}])",
+        "str": f"ARGV[{position}]",
+        "list": f"{position}",
+    }
     return forms[kind]
 
 

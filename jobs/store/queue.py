@@ -94,7 +94,12 @@ class Answer:
 
 
 async def enqueue(
-    client: AsyncCommands, keys: QueueKeys, entries: Sequence[Entry], *, again: bool, now_ms: int = 0
+    client: AsyncCommands,
+    keys: QueueKeys,
+    entries: Sequence[Entry],
+    *,
+    again: bool,
+    now_ms: int = 0,
 ) -> list[Added]:
     """Add up to 100 jobs in one round trip; the answers are in the order of `entries`.
 
@@ -132,10 +137,13 @@ def _answer(reply: list[Any]) -> Answer:
     jobs = []
     for at in range(5, len(reply), 3):
         enqueued_ms, body = split_body(reply[at + 1])
-        jobs.append(
-            Claimed(reply[at].decode(), enqueued_ms, body, unpack_record(reply[at + 2]))
-        )
+        jobs.append(Claimed(reply[at].decode(), enqueued_ms, body, unpack_record(reply[at + 2])))
     return Answer(now, due, waiting, wait, accepted.decode(), jobs)
+
+
+async def wait_for_wake(client: AsyncCommands, keys: QueueKeys, timeout_s: float) -> bool:
+    """Block until something is to be claimed, or the time is over; whether it was the former."""
+    return await client.execute_command("BLPOP", keys.wake, timeout_s) is not None
 
 
 class Verdict(StrEnum):

@@ -47,9 +47,9 @@ async def read_jobs(client: Redis, keys: QueueKeys, ids: Sequence[str]) -> list[
     if not ids:
         return []
     async with client.pipeline(transaction=True) as pipe:
-        pipe.hmget(keys.body, ids)
-        pipe.hmget(keys.record, ids)
-        pipe.hmget(keys.result, ids)
+        pipe.hmget(keys.body, list(ids))
+        pipe.hmget(keys.record, list(ids))
+        pipe.hmget(keys.result, list(ids))
         for name in STATE_KEYS.values():
             pipe.execute_command("ZMSCORE", getattr(keys, name), *ids)
         bodies, records, results, *scores = await pipe.execute()

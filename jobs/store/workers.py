@@ -1,13 +1,14 @@
-"""The registry of live workers, one entry a queue that they serve, and the instants of schedules."""
+"""The registries: queues, live workers at each of them, and the instants of schedules."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from jobs.keys import QueueKeys
+from jobs.keys import QueueKeys, queues_key
 from jobs.store._script import AsyncCommands, script
 
 _BEAT = struct.Struct(">d")
@@ -19,6 +20,17 @@ class WorkerInfo(NamedTuple):
     id: str
     beat_ms: float
     data: dict[str, Any]
+
+
+async def add_queues(client: AsyncCommands, prefix: str, names: Sequence[str]) -> None:
+    """Put queues on the list of all queues."""
+    await client.execute_command("SADD", queues_key(prefix), *names)
+
+
+async def all_queues(client: AsyncCommands, prefix: str) -> list[str]:
+    """The names of all queues that ever had a job or a worker, sorted."""
+    names = await client.execute_command("SMEMBERS", queues_key(prefix))
+    return sorted(name.decode() for name in names)
 
 
 async def beat(

@@ -13,13 +13,13 @@ from tests.helpers.source import PACKAGE, ROOT, Import, Module, modules
 # From the bottom up. A name is a module of the package or a sub-package with all that is in it.
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": (
-        "errors", "states", "options", "backoff", "cron", "durations", "codec", "keys",
+        "errors", "states", "options", "backoff", "crontab", "durations", "codec", "keys",
     ),
     "store": ("store",),
     "core": (
         "clock", "config", "connections", "context", "events", "logs", "loop", "middleware",
         "registry", "ids", "requests", "inbox", "handle", "client", "functions", "queues",
-        "subscription", "server_check", "metrics", "crontab",
+        "subscription", "server_check", "metrics", "pool",
     ),
     "engine": ("engine",),
     "features": ("schedules", "dead_letters", "flows", "workflows"),
@@ -47,6 +47,8 @@ SOCIABLE = {"words", "store", "core"}
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("cli", "embedded"): "`jobs dev` starts the server",
     ("cli", "demo"): "`jobs dev --demo` tells the story",
+    ("demo", "embedded"): "the demo starts the server",
+    ("demo", "catalog"): "the demo plays the jobs that ship",
     ("catalog", "errors"): "`jobs.errors` is public as a module",
 }
 

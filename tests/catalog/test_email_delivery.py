@@ -263,7 +263,7 @@ async def test_garbage_instead_of_a_reply_costs_the_connection() -> None:
 
 @pytest.mark.parametrize("command", ["EHLO", "MAIL", "RCPT", "DATA", "."])
 async def test_silence_ends_in_a_timeout_that_is_retried(command: str) -> None:
-    async with SmtpSink() as sink, mailer_for(sink, timeout_s=0.1) as mailer:
+    async with SmtpSink() as sink, mailer_for(sink, timeout_s=0.3) as mailer:
         sink.answer(command, SILENCE)
         with pytest.raises(MailServerBusy, match="did not answer in time"):
             await send(mailer)

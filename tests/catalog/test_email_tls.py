@@ -194,7 +194,7 @@ async def test_a_login_without_an_answer_is_worth_another_attempt(
     async with (
         SmtpSink(tls=certificates.context(), login=LOGIN) as sink,
         mailer_for(
-            sink, tls="starttls", ca_file=certificates.ca_file, timeout_s=0.5, **AUTH
+            sink, tls="starttls", ca_file=certificates.ca_file, timeout_s=1.0, **AUTH
         ) as mailer,
     ):
         sink.answer("AUTH", reply)

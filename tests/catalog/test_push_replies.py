@@ -126,7 +126,7 @@ async def test_no_answer_is_tried_again(serve: Serve, script: Respond) -> None:
     started = time.monotonic()
     with pytest.raises(OneSignalBusy, match="no answer"):
         await run(server.url, timeout_s=0.2)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 async def test_nobody_listening_is_tried_again() -> None:

@@ -30,7 +30,7 @@ class Recorder:
     hang: bool = False
     calls: list[tuple[str, StripeEvent, dict[str, Any]]] = field(default_factory=list)
 
-    async def enqueue(self, function: str, payload: Any, /, **options: Any) -> Any:
+    async def enqueue(self, function: str, payload: Any = None, **options: Any) -> Any:
         if self.hang:
             await asyncio.Event().wait()
         if self.error:

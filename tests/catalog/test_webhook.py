@@ -132,6 +132,16 @@ async def test_every_other_status_is_tried_again(senders: Any, status: int) -> N
     assert not isinstance(caught.value, Fail)
 
 
+async def test_what_a_receiver_says_cannot_forge_log_lines(senders: Any) -> None:
+    body = b"no\r\nERROR forged \x1b[2J\xff " + b"x" * 10_000
+    async with HttpServer(reply(500, body)) as server:
+        with pytest.raises(DeliveryFailed) as caught:
+            await deliver(senders(), server.url)
+    assert "answered 500: no ERROR forged [2J" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
 async def test_410_is_final_and_reported(senders: Any) -> None:
     gone: list[str] = []
 
@@ -193,14 +203,14 @@ async def test_no_answer_is_tried_again_within_the_deadline(senders: Any, script
     async with HttpServer(script) as server:
         with pytest.raises(NoReply, match="no answer"):
             await deliver(senders(deadline_s=0.2), server.url)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 async def test_a_body_that_drips_is_cut_at_the_deadline_and_the_status_counts(senders: Any) -> None:
     started = time.monotonic()
     async with HttpServer(drip(200)) as server:
-        result = await deliver(senders(deadline_s=0.3), server.url)
-    assert time.monotonic() - started < 2
+        result = await deliver(senders(deadline_s=1), server.url)
+    assert time.monotonic() - started < 5
     assert (result.status, result.truncated) == (200, True)
     assert set(result.reply) == {"x"}
 

@@ -150,7 +150,7 @@ async def senders() -> AsyncIterator[Any]:
     made: list[WebhookSender] = []
 
     def make(resolver: Any = names, **settings: Any) -> WebhookSender:
-        values = {"secrets": SECRETS, "allow_http": True, "deadline_s": 2} | settings
+        values = {"secrets": SECRETS, "allow_http": True, "deadline_s": 10} | settings
         made.append(WebhookSender(WebhookSettings.model_validate(values), resolver=resolver))
         return made[-1]
 

@@ -42,14 +42,19 @@ def assert_no_child_left(known: set[int]) -> None:
     assert not left, f"child processes left running: {left}"
 
 
-def assert_no_thread_left() -> None:
-    """Fail, naming them, if threads of this package (named `jobs-…`) live on."""
+def assert_no_thread_left(known: set[threading.Thread]) -> None:
+    """Fail, naming them, if threads of this package live on beside the known ones."""
     with contextlib.suppress(AssertionError):
         wait_until_sync(
-            lambda: not _own_threads(), description="no thread is left", timeout=GRACE_S
+            lambda: not own_threads() - known, description="no thread is left", timeout=GRACE_S
         )
-    left = _own_threads()
+    left = [thread.name for thread in own_threads() - known]
     assert not left, f"threads left running: {left}"
+
+
+def own_threads() -> set[threading.Thread]:
+    """The living threads of this package: their names begin with `jobs-`."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("jobs-")}
 
 
 def children() -> set[int]:
@@ -83,7 +88,3 @@ def _command(pid: int) -> str:
         raw = Path(f"/proc/{pid}/cmdline").read_bytes()
         return raw.replace(b"\0", b" ").decode(errors="replace") or "(dead, nobody waited for it)"
     return "(unknown)"
-
-
-def _own_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("jobs-")]

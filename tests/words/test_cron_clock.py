@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from time import process_time
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobs.cron import CronSpec, fields_spec
+from jobs.crontab import CronSpec, fields_spec
 
 MINUTE = timedelta(minutes=1)
 QUARTER = timedelta(minutes=15)
@@ -200,6 +201,14 @@ def test_a_half_hour_change_loses_no_tick() -> None:
     )
 
 
+def test_a_far_day_is_not_reached_past_its_first_match() -> None:
+    """In January the offset is that of the second pass of the hour repeated in November."""
+    spec = CronSpec.parse("*/30 1 1 11 *", "America/New_York")
+    assert list(calculated(spec, START, datetime(2026, 12, 1, tzinfo=UTC))) == [
+        datetime(2026, 11, 1, hour, minute, tzinfo=UTC) for hour in (5, 6) for minute in (0, 30)
+    ]
+
+
 @pytest.mark.parametrize(
     ("start", "end"),
     [
@@ -215,6 +224,14 @@ def test_every_five_minutes_stays_so_through_both_changes(start: datetime, end: 
     expression = CronSpec.parse("*/5 * * * *", "America/New_York")
     assert list(calculated(fields, start, end)) == expected
     assert list(calculated(expression, start, end)) == expected
+
+
+def test_thousands_of_used_times_are_passed_over_quickly() -> None:
+    spec = CronSpec.parse("* 0-59 2 * * *", "Europe/Berlin")
+    second_pass = datetime(2026, 10, 25, 1, 0, 0, tzinfo=UTC)
+    start = process_time()
+    assert spec.next_after(second_pass) == datetime(2026, 10, 26, 1, tzinfo=UTC)
+    assert process_time() - start < 0.2
 
 
 def test_a_fixed_time_of_the_fields_runs_once_a_day() -> None:

@@ -10,7 +10,7 @@ from arq.cron import next_cron
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobs.cron import CronSpec, fields_spec
+from jobs.crontab import CronSpec, fields_spec
 from jobs.errors import InvalidOption
 
 ZONES = (
@@ -155,6 +155,7 @@ def test_any_text_is_read_or_refused(expression: str) -> None:
     assert now < spec.next_after(now) < now + timedelta(days=41 * 366)
 
 
+@settings(max_examples=60)
 @given(
     st.lists(
         st.from_regex(r"(\*|[0-9]{1,2}(-[0-9]{1,2})?)(/[1-9])?", fullmatch=True),

@@ -131,7 +131,14 @@ def test_negative_only_where_it_is_allowed(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [10**12, -(10**12), pytest.param(10**5000, id="huge"), 1e300, timedelta.max, "9" * 60],
+    [
+        10**12,
+        -(10**12),
+        pytest.param(1 << 4_000_000, id="a million digits"),
+        1e300,
+        timedelta.max,
+        "9" * 60,
+    ],
 )
 def test_refuses_what_ends_after_the_year_9999(value: Any) -> None:
     with pytest.raises(InvalidOption, match="at most 8,000 years"):

@@ -113,7 +113,7 @@ class CronSpec:
         """
         text, fields = _split(expression)
         try:
-            known = CronSim(" ".join(fields), datetime(2000, 1, 1))  # noqa: DTZ001  days only
+            known = CronSim(" ".join(fields), datetime(2000, 1, 1))  # noqa: DTZ001 -- only its days are asked
         except CronSimError as exc:
             raise InvalidOption(_complaint(text, fields, str(exc))) from exc
         _check_steps(text, fields)
@@ -166,23 +166,19 @@ class CronSpec:
     def _next_fixed(self, after: datetime) -> datetime:
         """First instant after `after` that stands for a matching local time, each used once."""
         wall = _wall(after, self.zone)
-        first = _first_instant(wall, self.zone)
-        if (change := _change(first, after, self.zone)) is not None:
-            # `after` lies in the second pass of a repeated hour: all of its times are used.
-            wall = _wall(change - _SECOND, self.zone)
         while True:
             wall = self._wall_from(wall + _SECOND)
             due = _first_instant(wall, self.zone)
-            if due > after:
+            if due > after:  # not so in the second pass of a repeated hour, whose times are used
                 return due
 
     def _wall_from(self, wall: datetime) -> datetime:
         """First matching local time at or after `wall`; both naive."""
+        first = time(self.hours[0], self.minutes[0], self.seconds[0])
         day = self._day_from(wall.date())
-        at = self._time_from(wall.time()) if day == wall.date() else self._time_from(time.min)
+        at = self._time_from(wall.time()) if day == wall.date() else first
         if at is None:
-            day, at = self._day_from(day + _DAY), self._time_from(time.min)
-        assert at is not None
+            return datetime.combine(self._day_from(day + _DAY), first)
         return datetime.combine(day, at)
 
     def _day_from(self, day: date) -> date:
@@ -206,7 +202,7 @@ class CronSpec:
         return None
 
 
-def fields_spec(
+def fields_spec(  # noqa: PLR0913 -- arq's keywords
     *,
     tz: str | tzinfo,
     month: FieldValue = None,
@@ -252,7 +248,7 @@ def fields_spec(
         hours=values["hour"],
         months=frozenset(values["month"]),
         on_day=lambda day: day.day in days and day.weekday() in weekdays,
-        real_time=len(values["hour"]) == 24 or len(values["minute"]) == 60,  # noqa: PLR2004
+        real_time=len(values["hour"]) == 24 or len(values["minute"]) == 60,  # noqa: PLR2004 -- all hours, all minutes
         microsecond=microsecond,
     )
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobs.cron import ALIASES, CronSpec, fields_spec, resolve_zone
+from jobs.crontab import ALIASES, CronSpec, fields_spec, resolve_zone
 from jobs.errors import InvalidOption
 
 NOW = datetime(2026, 3, 4, 12, 0, 30, tzinfo=UTC)  # a Wednesday
@@ -101,6 +101,7 @@ def test_the_year_of_a_leap_day_may_be_far() -> None:
         ("30-10 * * * *", "ranges from low to high"),
         ("0 0 ? * *", "* for any"),
         ("0 0 * * MONDAY", "did you mean 'MON'?"),
+        ("0 0 * * FRI-MON", "cannot be 'FRI-MON': it takes 0-7"),
         ("0 0 * * THURSDAY", "did you mean 'THU'?"),
         ("0 0 * JANUARY *", "did you mean 'JAN'?"),
         ("*/90 * * * *", "has the step '*/90', but only 60 values; use an interval"),

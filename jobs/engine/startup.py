@@ -1,0 +1,53 @@
+"""What a worker does before it claims anything: a client of our kind, a server that is fit."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from arq.connections import ArqRedis
+
+from jobs.client import Client
+from jobs.connections import as_server_error, trouble
+from jobs.errors import ConfigurationError
+from jobs.server_check import check_server, read_server, server_name
+
+logger = logging.getLogger("jobs.worker")
+
+#: Set to anything, this variable turns refusals of unfit servers into warnings.
+UNSAFE_VARIABLE = "JOBS_ALLOW_UNSAFE_SERVER"
+
+
+def as_client(pool: ArqRedis) -> Client:
+    """A client on the connections of a pool, which may be one that arq's `create_pool` made."""
+    if isinstance(pool, Client):
+        return pool
+    client = Client(pool.connection_pool)
+    client.default_queue_name = pool.default_queue_name
+    return client
+
+
+async def check(client: Client) -> str:
+    """Refuse a server that cannot hold jobs; warn of one that holds them badly.
+
+    Returns:
+        Kind and version of the server, for people.
+
+    Raises:
+        ConfigurationError: it evicts keys, is a replica, or too old.
+        ServerAway, ServerRefused: it does not answer, or not well.
+    """
+    try:
+        info = await read_server(client)
+    except Exception as error:
+        if trouble(error) is None:
+            raise
+        raise as_server_error(error, client.address) from error
+    findings = check_server(info)
+    for finding in findings:
+        if finding.level == "warn":
+            logger.warning("%s", finding.text)
+    bad = "; ".join(finding.text for finding in findings if finding.level == "fail")
+    if bad and not os.environ.get(UNSAFE_VARIABLE):
+        raise ConfigurationError(f"{bad}. {UNSAFE_VARIABLE}=1 starts all the same")
+    return server_name(info)

@@ -1,0 +1,228 @@
+"""The audit of a queue: whether what is stored fits together, found without knowing its past.
+
+It reads every id of the queue and sees one moment of it. It writes nothing, and is meant for
+tests, for `arq-jobs` commands and for the hour after an accident, not for every minute.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import WatchError
+
+from jobs.keys import QueueKeys
+from jobs.states import TERMINAL, State
+from jobs.store.record import SPAN, Record, unpack_record
+from jobs.store.show import STATE_KEYS
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+#: Ids that a finding names; the number of all of them is always told.
+NAMED = 5
+#: States whose jobs always have a record: others may never have been claimed.
+RECORDED = frozenset({State.active, State.delayed, State.parked})
+#: Times that the bytes of a busy state are read before the audit goes on without them.
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The names in a queue at one moment, without bodies and results themselves."""
+
+    states: Mapping[State, Mapping[bytes, float]]
+    bodies: frozenset[bytes]
+    records: Mapping[bytes, bytes]
+    results: frozenset[bytes]
+    expiry: frozenset[bytes]
+    waiters: frozenset[bytes]
+    stats: Mapping[bytes, bytes]
+    sequence: int
+    wakes: int
+
+    @property
+    def of_state(self) -> dict[bytes, list[State]]:
+        """The states in which each id stands."""
+        found: dict[bytes, list[State]] = {}
+        for state, ids in self.states.items():
+            for job_id in ids:
+                found.setdefault(job_id, []).append(state)
+        return found
+
+
+async def audit(client: Redis, keys: QueueKeys) -> list[str]:
+    """What does not fit together in a queue, in sentences; empty if all is well.
+
+    Checked are: every id is in exactly one state, with a body; no body, result, record, expiry
+    or waiter is left without its job; running jobs have a record with a token; places in line,
+    times and counters agree with the records; the bytes counted for each terminal state are
+    those that are stored; at most one wake-up lies ready; no key has a TTL.
+
+    Args:
+        client: any client of the server.
+        keys: the queue's.
+
+    Returns:
+        One sentence a finding. The bytes of a state that changes all the time may go unchecked.
+    """
+    snapshot = await _read(client, keys)
+    bytes_found = [await _check_bytes(client, keys, state) for state in sorted(TERMINAL)]
+    return [
+        *_check_states(snapshot),
+        *_check_leftovers(snapshot),
+        *_check_records(snapshot),
+        *_check_counters(snapshot),
+        *filter(None, bytes_found),
+        *await _check_ttls(client, keys),
+    ]
+
+
+async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
+    async with client.pipeline(transaction=True) as pipe:
+        for name in STATE_KEYS.values():
+            pipe.zrange(getattr(keys, name), 0, -1, withscores=True)
+        pipe.hkeys(keys.body)
+        pipe.hgetall(keys.record)
+        pipe.hkeys(keys.result)
+        pipe.zrange(keys.expiry, 0, -1)
+        pipe.hkeys(keys.waiters)
+        pipe.hgetall(keys.stats)
+        pipe.hget(keys.config, "sequence")
+        pipe.llen(keys.wake)
+        *states, bodies, records, results, expiry, waiters, stats, sequence, wakes = (
+            await pipe.execute()
+        )
+    return Snapshot(
+        states={state: dict(ids) for state, ids in zip(STATE_KEYS, states, strict=True)},
+        bodies=frozenset(bodies),
+        records=records,
+        results=frozenset(results),
+        expiry=frozenset(expiry),
+        waiters=frozenset(waiters),
+        stats=stats,
+        sequence=int(sequence or 0),
+        wakes=wakes,
+    )
+
+
+def _check_states(snapshot: Snapshot) -> list[str]:
+    """Exactly one state, with a body; and no body without a state."""
+    found = snapshot.of_state
+    twice = {i: states for i, states in found.items() if len(states) > 1}
+    several = [f"{_text(i)} ({', '.join(states)})" for i, states in twice.items()]
+    return _findings(
+        ("in several states", several),
+        ("in a state without a body", found.keys() - snapshot.bodies),
+        ("with a body and in no state", snapshot.bodies - found.keys()),
+    )
+
+
+def _check_leftovers(snapshot: Snapshot) -> list[str]:
+    """Nothing belongs to a job that is not there, or not there any more."""
+    ended = {i for state in TERMINAL for i in snapshot.states[state]}
+    return _findings(
+        ("with a record and no body", snapshot.records.keys() - snapshot.bodies),
+        ("with a result and no body", snapshot.results - snapshot.bodies),
+        ("ended without a history", ended - snapshot.results),
+        ("to be pruned that have not ended", snapshot.expiry - ended),
+        ("awaited that are not there", snapshot.waiters - snapshot.bodies),
+        ("awaited that have ended", snapshot.waiters & ended),
+    )
+
+
+def _check_records(snapshot: Snapshot) -> list[str]:
+    """Records say the same as the sets in which their jobs stand."""
+    records = {i: unpack_record(packed) for i, packed in snapshot.records.items()}
+    states = snapshot.states
+    missing = {i for state in RECORDED for i in states[state]} - records.keys()
+    tokenless = [i for i in states[State.active] if i in records and records[i].token < 1]
+    misplaced = [i for i, at in states[State.waiting].items() if _is_misplaced(at, records.get(i))]
+    mistimed = [
+        i for i, at in states[State.delayed].items() if i in records and records[i].available_ms != at
+    ]
+    return _findings(
+        ("without the record that their state needs", missing),
+        ("running without a token", tokenless),
+        ("waiting at another place than their record says", misplaced),
+        ("delayed to another time than their record says", mistimed),
+    )
+
+
+def _is_misplaced(score: float, record: Record | None) -> bool:
+    return record is not None and score != record.priority * SPAN + record.sequence
+
+
+def _check_counters(snapshot: Snapshot) -> list[str]:
+    waiting = snapshot.states[State.waiting]
+    ahead = [i for i, score in waiting.items() if score % SPAN > snapshot.sequence]
+    places = Counter(waiting.values())
+    shared = [i for i, score in waiting.items() if places[score] > 1]
+    broken = [name for name, number in snapshot.stats.items() if not number.isdigit()]
+    findings = _findings(
+        ("waiting at a place that was not given out yet", ahead),
+        ("waiting at a place of another job", shared),
+    )
+    if broken:
+        findings.append(f"{len(broken)} counters are no counts: {_some(broken)}")
+    if snapshot.wakes > 1:
+        findings.append(f"{snapshot.wakes} wake-ups lie ready, at most one may")
+    return findings
+
+
+async def _check_bytes(client: Redis, keys: QueueKeys, state: State) -> str | None:
+    """Compare the bytes that are counted for a terminal state with those that are stored."""
+    zset = getattr(keys, STATE_KEYS[state])
+    async with client.pipeline(transaction=True) as pipe:
+        for _ in range(TRIES):
+            await pipe.watch(zset, keys.config)
+            ids = await _immediate(pipe.zrange(zset, 0, -1))
+            pipe.multi()
+            pipe.hget(keys.config, f"bytes:{state}")
+            for job_id in ids:
+                pipe.hstrlen(keys.body, job_id)
+                pipe.hstrlen(keys.result, job_id)
+            try:
+                counted, *lengths = await pipe.execute()
+            except WatchError:
+                continue
+            if int(counted or 0) == sum(lengths):
+                return None
+            return f"{int(counted or 0)} bytes are counted as {state}, {sum(lengths)} are stored"
+    return None
+
+
+async def _immediate(call: Any) -> list[bytes]:
+    """The answer of a command on a watching pipeline, which redis-py types as the pipeline."""
+    answer: list[bytes] = await call
+    return answer
+
+
+async def _check_ttls(client: Redis, keys: QueueKeys) -> list[str]:
+    names = keys.all()
+    async with client.pipeline(transaction=True) as pipe:
+        for name in names:
+            pipe.pttl(name)
+        ttls = await pipe.execute()
+    return [
+        f"the key {name} expires in {ttl} ms, but nothing of a queue may"
+        for name, ttl in zip(names, ttls, strict=True)
+        if ttl >= 0
+    ]
+
+
+def _findings(*checks: tuple[str, Iterable[bytes | str]]) -> list[str]:
+    """A sentence for each check that found something."""
+    found = [(what, sorted(map(_text, ids))) for what, ids in checks]
+    return [f"{len(ids)} jobs {what}: {_some(ids)}" for what, ids in found if ids]
+
+
+def _some(names: Iterable[bytes | str]) -> str:
+    texts = [_text(name) for name in names]
+    return ", ".join(texts[:NAMED]) + (" …" if len(texts) > NAMED else "")
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else name

@@ -1,0 +1,142 @@
+"""The worker process of the fault tests: `python -m tests.faults.app '{"app": "storm", …}'`.
+
+Every function writes what it does to the ledger, outside the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from jobs import Context, Queue, Skip, Snooze, Worker, fixed, job
+from tests.helpers.ledger import Ledger
+from tests.helpers.processes import QUEUE
+
+
+class Book:
+    """The ledger of this process, opened when it is known where it lies."""
+
+    ledger: Ledger
+
+
+def note(kind: str, ctx: Context) -> None:
+    """One line about this attempt."""
+    Book.ledger.note(kind, ctx.job_id, ctx.token)
+
+
+@job("work", queue=QUEUE, backoff=fixed(0.1))
+async def work(ctx: Context, ms: float = 10) -> int:
+    """The ordinary job: an effect, then some milliseconds."""
+    note("start", ctx)
+    note("effect", ctx)
+    try:
+        await asyncio.sleep(ms / 1000)
+    except asyncio.CancelledError:
+        note("cancelled", ctx)
+        raise
+    note("finish", ctx)
+    return ctx.token
+
+
+@job("flaky", queue=QUEUE, backoff=fixed(0.05), attempts=3)
+async def flaky(ctx: Context, failures: int = 1) -> None:
+    """Fails in its first attempts."""
+    note("start", ctx)
+    if ctx.attempt <= failures:
+        raise RuntimeError(f"attempt {ctx.attempt} fails on purpose")
+    note("effect", ctx)
+    note("finish", ctx)
+
+
+@job("snoozer", queue=QUEUE)
+async def snoozer(ctx: Context, ms: int = 50) -> Skip:
+    """Comes back once, and then has nothing to do."""
+    note("start", ctx)
+    if ctx.token == 1:
+        raise Snooze(ms / 1000)
+    note("effect", ctx)
+    note("finish", ctx)
+    return Skip("nothing to do")
+
+
+@job("block", queue=QUEUE)
+async def block(ctx: Context, ms: float) -> None:
+    """Blocks the event loop, as code does that should not."""
+    note("start", ctx)
+    note("effect", ctx)
+    time.sleep(ms / 1000)  # noqa: ASYNC251 -- the fault itself
+    note("finish", ctx)
+
+
+@job("poison", queue=QUEUE, attempts=10)
+async def poison(ctx: Context, how: str) -> None:
+    """Ends its process."""
+    note("start", ctx)
+    match how:
+        case "exit":
+            os._exit(7)
+        case "segv":
+            ctypes.string_at(0)
+        case _:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@job("novel", queue=QUEUE)
+async def novel(ctx: Context) -> None:
+    """A function that only the new release has."""
+    note("start", ctx)
+    note("effect", ctx)
+    note("finish", ctx)
+
+
+OLD = [work, flaky, snoozer, block, poison]
+APPS = {"old": OLD, "new": [*OLD, novel]}
+
+
+async def up(ctx: dict[Any, Any]) -> None:
+    """The worker has its connections and begins."""
+    Book.ledger.note("up", "-")
+
+
+async def down(ctx: dict[Any, Any]) -> None:
+    """Says so in the log."""
+    logging.getLogger("jobs.worker").info("on_shutdown ran")
+
+
+async def written(ctx: Context) -> None:
+    """The end of an attempt is recorded by the server."""
+    note("written", ctx)
+
+
+def make_worker(settings: dict[str, Any]) -> Worker:
+    """The worker that the settings ask for."""
+    Book.ledger = Ledger(Path(settings["ledger"]))
+    return Worker(
+        functions=APPS[settings.get("app", "old")],
+        queues=[Queue(QUEUE, concurrency=settings.get("concurrency", 20))],
+        lease=settings["lease"],
+        job_completion_wait=settings.get("grace", 5),
+        on_startup=up,
+        on_shutdown=down,
+        after_job_end=written,
+        burst=settings.get("burst", False),
+    )
+
+
+if __name__ == "__main__":
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    logging.getLogger("jobs").setLevel(os.environ.get("LOG_LEVEL", "WARNING"))
+    make_worker(json.loads(sys.argv[1])).run()

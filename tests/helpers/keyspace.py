@@ -1,0 +1,190 @@
+"""The whole keyspace of queues as plain Python, and the audit of its invariants."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from redis.asyncio import Redis
+
+from jobs.keys import PREFIX, QueueKeys
+from jobs.states import TERMINAL, State
+from jobs.store.record import SPAN, Record, split_body, unpack_record
+from jobs.store.show import STATE_KEYS
+
+Dump = dict[str, Any]
+
+_ZSETS = (*STATE_KEYS.values(), "expiry", "taken")
+_HASHES = ("body", "record", "result", "config", "ticks", "stats", "waiters", "claims", "workers")
+_GLOBAL = ("queues", "schema")
+_TAGGED = re.compile(r"^(?P<tag>.*:\{[^{}]*\}:)(?P<name>[a-z]+)$")
+
+#: arq's own health key lives outside the prefix and expires by design.
+HEALTH_KEYS = ("*:health-check",)
+
+
+async def dump(client: Redis, keys: QueueKeys) -> Dump:
+    """Every key of a queue by its name, unpacked; empty ones are left out."""
+    found: Dump = {}
+    for name in _ZSETS:
+        pairs = await client.zrange(getattr(keys, name), 0, -1, withscores=True)
+        found[name] = {member.decode(): _whole(score) for member, score in pairs}
+    for name in _HASHES:
+        flat = await client.hgetall(getattr(keys, name))
+        found[name] = {field.decode(): _value(name, data) for field, data in flat.items()}
+    found["rate"] = [int(at) for at in await client.lrange(keys.rate, 0, -1)]
+    found["wake"] = await client.llen(keys.wake)
+    return {name: value for name, value in found.items() if value}
+
+
+async def changes(client: Redis, keys: QueueKeys, before: Dump) -> Dump:
+    """What became different since `before`: name -> its whole new value (empty if it is gone)."""
+    after = await dump(client, keys)
+    empty: Dump = {name: type(value)() for name, value in (before | after).items()}
+    return {
+        name: after.get(name, empty[name])
+        for name in empty
+        if after.get(name, empty[name]) != before.get(name, empty[name])
+    }
+
+
+def _whole(number: float) -> int | float:
+    return int(number) if number == int(number) else number
+
+
+def _value(name: str, data: bytes) -> Any:
+    match name:
+        case "body":
+            return split_body(data)
+        case "record":
+            return unpack_record(data)
+        case "result":
+            return data.split(b"\n")
+        case "waiters":
+            return sorted(data.decode().split(" "))
+        case "claims":
+            return _request(data)
+        case "workers":
+            return struct.unpack_from(">d", data)[0], data[8:]
+        case _:
+            return int(data)
+
+
+def _request(data: bytes) -> int:
+    """The first element of the packed answer of a step: the number of the request."""
+    kind = data[1]
+    sizes = {0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q"}
+    return kind if kind not in sizes else int(struct.unpack_from(sizes[kind], data, 2)[0])
+
+
+# -- audit ---------------------------------------------------------------------------------
+
+
+async def audit(
+    client: Redis, *, prefix: str = PREFIX, allowed: Iterable[str] = HEALTH_KEYS
+) -> list[str]:
+    """What is wrong with the keys of this database, a sentence each; an empty list is the aim.
+
+    Every job is in exactly one state and has a body, every lease has a record, kept bytes are
+    what is kept, nothing of a queue has a TTL, and no key lies outside the prefix.
+
+    Args:
+        client: a client of the database.
+        prefix: first part of every key.
+        allowed: patterns of foreign keys that may be there.
+    """
+    findings: list[str] = []
+    tags: set[str] = set()
+    for raw in sorted([key async for key in client.scan_iter(count=1000)]):
+        key = raw.decode()
+        if any(fnmatchcase(key, pattern) for pattern in allowed):
+            continue
+        match = _TAGGED.match(key) if key.startswith(f"{prefix}:") else None
+        known = match is not None and match["name"] in QueueKeys.__dataclass_fields__
+        if match is not None and known:
+            tags.add(match["tag"])
+        elif key not in {f"{prefix}:{name}" for name in _GLOBAL}:
+            findings.append(f"{key} is no key of this layout")
+        if await client.pttl(key) >= 0:
+            findings.append(f"{key} has a TTL")
+    for tag in sorted(tags):
+        findings += [f"{tag} {text}" for text in await audit_queue(client, _keys(tag))]
+    return findings
+
+
+async def audit_queue(client: Redis, keys: QueueKeys) -> list[str]:
+    """The findings of one queue."""
+    found = await dump(client, keys)
+    places = {state: found.get(name, {}) for state, name in STATE_KEYS.items()}
+    return [
+        *_in_one_state(places, found),
+        *_complete(places, found),
+        *_in_order(places, found),
+        *_accounts(places, found),
+    ]
+
+
+def _keys(tag: str) -> QueueKeys:
+    return QueueKeys(**{name: tag + name for name in QueueKeys.__dataclass_fields__})
+
+
+def _in_one_state(places: dict[State, Dump], found: Dump) -> list[str]:
+    held = Counter(job_id for ids in places.values() for job_id in ids)
+    bodies = found.get("body", {})
+    return [
+        *(f"{job_id} is in {number} states" for job_id, number in held.items() if number > 1),
+        *(f"{job_id} is in a state and has no body" for job_id in held if job_id not in bodies),
+        *(f"{job_id} has a body and no state" for job_id in bodies if job_id not in held),
+    ]
+
+
+def _complete(places: dict[State, Dump], found: Dump) -> list[str]:
+    bodies, records = found.get("body", {}), found.get("record", {})
+    ended = {job_id for state in TERMINAL for job_id in places[state]}
+    needy = [State.active, State.delayed, State.parked]
+    return [
+        *(f"{i} is {s} without a record" for s in needy for i in places[s] if i not in records),
+        *(f"{i} has a {n} and no body" for n in ("record", "result") for i in found.get(n, {})
+          if i not in bodies),
+        *(f"{i} has an expiry and has not ended" for i in found.get("expiry", {}) if i not in ended),
+        *(f"{i} has ended and is waited for" for i in found.get("waiters", {}) if i in ended),
+    ]
+
+
+def _in_order(places: dict[State, Dump], found: Dump) -> list[str]:
+    records: dict[str, Record] = found.get("record", {})
+    last = found.get("config", {}).get("sequence", 0)
+    wrong = []
+    for job_id, score in places[State.waiting].items():
+        priority, sequence = divmod(score, SPAN)
+        record = records.get(job_id)
+        if record and (record.priority, record.sequence) != (priority, sequence):
+            wrong.append(f"{job_id} waits at {priority}/{sequence}, its record says {record}")
+        if not 0 < sequence <= last:
+            wrong.append(f"{job_id} has the sequence {sequence} of 1 to {last}")
+    if len(set(places[State.waiting].values())) < len(places[State.waiting]):
+        wrong.append("two waiting jobs share a place in line")
+    return wrong
+
+
+def _accounts(places: dict[State, Dump], found: Dump) -> list[str]:
+    wrong = []
+    for state in sorted(TERMINAL):
+        kept = sum(_kept(found, job_id) for job_id in places[state])
+        noted = found.get("config", {}).get(f"bytes:{state}", 0)
+        if kept != noted:
+            wrong.append(f"bytes:{state} is {noted}, but {kept} bytes are kept")
+    if found.get("wake", 0) > 1:
+        wrong.append(f"the wake list has {found['wake']} elements")
+    return wrong
+
+
+def _kept(found: Dump, job_id: str) -> int:
+    """The bytes that a kept job takes in `body` and `result`."""
+    body = found.get("body", {}).get(job_id)
+    lines = found.get("result", {}).get(job_id)
+    return (8 + len(body[1]) if body else 0) + (len(b"\n".join(lines)) if lines else 0)
