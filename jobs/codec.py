@@ -2,7 +2,7 @@
 
     byte 0      version of the envelope (1)
     byte 1      codec of the document (`j`: JSON, `x`: the application's own serializer)
-    bytes 2-5   CRC-32 over the job's id and the document, big-endian
+    bytes 2-5   CRC-32 over the job's id, these two bytes and the document, big-endian
     byte 6 …    JSON: [function, args, kwargs] or [function, args, kwargs, options];
                 own serializer: what it made of {"f": …, "a": …, "k": …, "o": …}
 
@@ -30,6 +30,7 @@ Deserializer = Callable[[bytes], dict[str, Any]]
 MAX_BODY_BYTES = 1024 * 1024
 
 _HEADER = struct.Struct(">BBI")
+_KIND = struct.Struct(">BB")
 #: Fewer brackets than this cannot nest deeper than the reader goes (pydantic_core: 200).
 _SAFE_DEPTH = 190
 
@@ -67,8 +68,8 @@ def encode_body(  # noqa: PLR0913 -- the parts of an envelope, each named at the
         _readable_back(function, document)
     if len(document) + _HEADER.size > limit:
         raise PayloadTooLarge(function, len(document) + _HEADER.size, limit)
-    codec = OWN_CODEC if serializer else JSON_CODEC
-    return _HEADER.pack(VERSION, codec, crc32(document, crc32(job_id.encode()))) + document
+    kind = _KIND.pack(VERSION, OWN_CODEC if serializer else JSON_CODEC)
+    return _HEADER.pack(*kind, _checksum(job_id, kind, document)) + document
 
 
 def decode_body(job_id: str, data: bytes, deserializer: Deserializer | None = None) -> Body:
@@ -81,7 +82,7 @@ def decode_body(job_id: str, data: bytes, deserializer: Deserializer | None = No
         raise UnreadableBody(f"the body of {job_id!r} has only {len(data)} bytes")
     version, codec, checksum = _HEADER.unpack_from(data)
     document = data[_HEADER.size :]
-    if version == VERSION and crc32(document, crc32(job_id.encode())) != checksum:
+    if version == VERSION and _checksum(job_id, data[: _KIND.size], document) != checksum:
         raise UnreadableBody(f"the body of {job_id!r} was changed: its checksum does not fit")
     try:
         if (version, codec) == (VERSION, JSON_CODEC):
@@ -110,6 +111,10 @@ def _document(
     if serializer is not None:
         return serializer({"f": function, "a": tuple(args), "k": dict(kwargs), "o": options})
     return to_json([function, args, kwargs, options] if options else [function, args, kwargs])
+
+
+def _checksum(job_id: str, kind: bytes, document: bytes) -> int:
+    return crc32(document, crc32(kind, crc32(job_id.encode())))
 
 
 def _readable_back(function: str, document: bytes) -> None:

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from email import message_from_bytes, policy
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.request import Request as HttpRequest
@@ -117,7 +118,9 @@ async def _stage(app: str, console: Console) -> AsyncIterator[Stage]:
         server = EmbeddedServer(HOME / "valkey", publish=True)
         await asyncio.to_thread(server.start)
         stack.callback(server.stop)
-        console.print(f"[green]✓[/] {server.kind} {server.version} embedded  {server.url}  (data in {HOME}/valkey)")
+        console.print(
+            f"[green]✓[/] {server.kind} {server.version} embedded  {server.url}  (data in {HOME}/valkey)"
+        )
         client = await stack.enter_async_context(Client.connect(server.url))
         await client.flushdb()
         mail = MailFiler(HOME / "mail")
@@ -282,7 +285,7 @@ async def _flaky_step(stage: Stage) -> str:
 
 
 def _waits(ended_ms: list[int]) -> str:
-    pairs = zip(ended_ms, ended_ms[1:], strict=False)
+    pairs = pairwise(ended_ms)
     return " and ".join(f"{(later - earlier) / 1000:.1f} s" for earlier, later in pairs)
 
 

@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from jobs.errors import InvalidPayload
 from jobs.options import JobOptions
+from jobs.wire import Wire
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Signature:
 
     function: str
     parameters: inspect.Signature
-    adapters: dict[str, TypeAdapter[Any]]
+    wires: dict[str, Wire]
     model: type[BaseModel] | None
     returns: TypeAdapter[Any] | None
 
@@ -34,17 +35,14 @@ class Signature:
         """
         hints = _hints(call, scope or {})
         parameters = list(inspect.signature(call).parameters.values())[1:]
-        adapters = {
-            parameter.name: adapter
-            for parameter in parameters
-            if (adapter := _adapter(hints.get(parameter.name, Any)))
-        }
+        adapters = {p.name: _adapter(hints.get(p.name, Any)) for p in parameters}
+        wires = {name: Wire(adapter) for name, adapter in adapters.items() if adapter}
         only = hints.get(parameters[0].name) if len(parameters) == 1 else None
         model = only if inspect.isclass(only) and issubclass(only, BaseModel) else None
         return cls(
             name,
             inspect.Signature(parameters),
-            adapters,
+            wires,
             model,
             _adapter(hints.get("return", Any)),
         )
@@ -53,12 +51,17 @@ class Signature:
         """Validated (args, kwargs) as they are written into the body; a model becomes kwargs.
 
         Raises:
-            InvalidPayload: they do not fit the function.
+            InvalidPayload: they do not fit the function, or do not survive the way.
         """
         if self.model is not None:
-            return [], self._payload(args, kwargs)
-        args, kwargs = self.arguments(args, kwargs)
-        return list(args), kwargs
+            payload = self._payload(args, kwargs)
+            (wire,) = self.wires.values()
+            return [], self._checked({"payload": payload}, lambda _, model: wire.write(model))[
+                "payload"
+            ]
+        bound = self._bound(args, kwargs)
+        bound.arguments.update(self._checked(bound.arguments, self._written))
+        return list(bound.args), bound.kwargs
 
     def arguments(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -70,32 +73,51 @@ class Signature:
         """
         if self.model is not None:
             return (self._payload(args, kwargs),), {}
+        bound = self._bound(args, kwargs)
+        return bound.args, bound.kwargs
+
+    def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
         try:
             bound = self.parameters.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidPayload(self.function, [("arguments", str(error))]) from error
-        self._convert(bound)
-        return bound.args, bound.kwargs
+        bound.arguments.update(self._checked(bound.arguments, self._read))
+        return bound
 
-    def _convert(self, bound: inspect.BoundArguments) -> None:
+    def _checked(
+        self, arguments: Mapping[str, Any], convert: Callable[[str, Any], Any]
+    ) -> dict[str, Any]:
+        """Every argument converted; all problems are told at once."""
+        done: dict[str, Any] = {}
         errors: list[tuple[str, str]] = []
-        for name, adapter in self.adapters.items():
-            if name not in bound.arguments:
-                continue
+        for name, value in arguments.items():
             try:
-                bound.arguments[name] = self._converted(name, adapter, bound.arguments[name])
+                done[name] = convert(name, value)
             except ValidationError as error:
                 errors += _problems(error, name)
+            except ValueError as error:
+                errors.append((name, str(error)))
         if errors:
             raise InvalidPayload(self.function, errors)
+        return done
 
-    def _converted(self, name: str, adapter: TypeAdapter[Any], value: Any) -> Any:
+    def _read(self, name: str, value: Any) -> Any:
+        return self._each(name, value, lambda wire, item: wire.read(item))
+
+    def _written(self, name: str, value: Any) -> Any:
+        return self._each(name, value, lambda wire, item: wire.write(item))
+
+    def _each(self, name: str, value: Any, convert: Callable[[Wire, Any], Any]) -> Any:
+        """Convert an argument, or each of those gathered by `*args` or `**kwargs`."""
+        wire = self.wires.get(name)
+        if wire is None:
+            return value
         kind = self.parameters.parameters[name].kind
         if kind is inspect.Parameter.VAR_POSITIONAL:
-            return tuple(adapter.validate_python(item) for item in value)
+            return tuple(convert(wire, item) for item in value)
         if kind is inspect.Parameter.VAR_KEYWORD:
-            return {key: adapter.validate_python(item) for key, item in value.items()}
-        return adapter.validate_python(value)
+            return {key: convert(wire, item) for key, item in value.items()}
+        return convert(wire, value)
 
     def _payload(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BaseModel:
         assert self.model is not None  # noqa: S101 -- both callers have checked
@@ -107,7 +129,7 @@ class Signature:
         if not args and kwargs.keys() == {name} and name not in self.model.model_fields:
             given = kwargs[name]
         try:
-            return self.model.model_validate(given)
+            return cast("BaseModel", self.wires[name].read(given))
         except ValidationError as error:
             raise InvalidPayload(self.function, _problems(error)) from None
 

@@ -92,9 +92,17 @@ async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
         pipe.hgetall(keys.stats)
         pipe.hget(keys.config, "sequence")
         pipe.llen(keys.wake)
-        *states, bodies, records, results, expiry, waiters, stats, sequence, wakes = (
-            await pipe.execute()
-        )
+        (
+            *states,
+            bodies,
+            records,
+            results,
+            expiry,
+            waiters,
+            stats,
+            sequence,
+            wakes,
+        ) = await pipe.execute()
     return Snapshot(
         states={state: dict(ids) for state, ids in zip(STATE_KEYS, states, strict=True)},
         bodies=frozenset(bodies),
@@ -141,7 +149,9 @@ def _check_records(snapshot: Snapshot) -> list[str]:
     tokenless = [i for i in states[State.active] if i in records and records[i].token < 1]
     misplaced = [i for i, at in states[State.waiting].items() if _is_misplaced(at, records.get(i))]
     mistimed = [
-        i for i, at in states[State.delayed].items() if i in records and records[i].available_ms != at
+        i
+        for i, at in states[State.delayed].items()
+        if i in records and records[i].available_ms != at
     ]
     return _findings(
         ("without the record that their state needs", missing),

@@ -46,6 +46,21 @@ async def work(ctx: Context, ms: float = 10) -> int:
     return ctx.token
 
 
+@job("hold", queue=QUEUE, timeout=0)
+async def hold(ctx: Context, gate: str) -> int:
+    """Runs until the file `gate` exists."""
+    note("start", ctx)
+    note("effect", ctx)
+    try:
+        while not Path(gate).exists():  # noqa: ASYNC240 -- a look at a local file
+            await asyncio.sleep(0.02)
+    except asyncio.CancelledError:
+        note("cancelled", ctx)
+        raise
+    note("finish", ctx)
+    return ctx.token
+
+
 @job("flaky", queue=QUEUE, backoff=fixed(0.05), attempts=3)
 async def flaky(ctx: Context, failures: int = 1) -> None:
     """Fails in its first attempts."""
@@ -97,7 +112,7 @@ async def novel(ctx: Context) -> None:
     note("finish", ctx)
 
 
-OLD = [work, flaky, snoozer, block, poison]
+OLD = [work, hold, flaky, snoozer, block, poison]
 APPS = {"old": OLD, "new": [*OLD, novel]}
 
 
@@ -138,5 +153,6 @@ if __name__ == "__main__":
         format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
     )
-    logging.getLogger("jobs").setLevel(os.environ.get("LOG_LEVEL", "WARNING"))
-    make_worker(json.loads(sys.argv[1])).run()
+    settings = json.loads(sys.argv[1])
+    logging.getLogger("jobs").setLevel(settings.get("log", "WARNING"))
+    make_worker(settings).run()

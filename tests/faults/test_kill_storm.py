@@ -20,7 +20,7 @@ RECOVERY_S = 30.0
 async def storm(crew: Crew, client: Client, random: Random, *, jobs: int, kills: int) -> float:
     """Kill and restart workers while `jobs` jobs run; the seconds from the last kill to the end."""
     crew.start_many(4, concurrency=25)
-    await enqueue_work(client, crew.ledger, jobs, lambda: random.uniform(5, 50))
+    await enqueue_work(client, crew.ledger, jobs, lambda: random.uniform(10, 100))
     for kill in range(1, kills + 1):
         done = jobs * kill * random.uniform(0.5, 1) / (kills + 1)
         await wait_until(
@@ -29,7 +29,8 @@ async def storm(crew: Crew, client: Client, random: Random, *, jobs: int, kills:
             timeout=60,
             poll=0.01,
         )
-        random.choice([w for w in crew.workers if w.returncode is None]).kill()
+        alive = [worker for worker in crew.workers if worker.returncode is None]
+        random.choice([worker for worker in alive if worker.started()] or alive).kill()
         crew.start_many(1, ready=False, concurrency=25)
     last_kill = time.monotonic()
     await wait_until(
