@@ -28,7 +28,8 @@ class Context(dict[Any, Any]):
         token: grows with every claim of this job: hand it to a resource that must refuse a
             worker which has lost its lease (a fencing token).
         worker: the id of the worker.
-        enqueued_at: when the job was enqueued, by the server's clock.
+        enqueued_at: when the job was enqueued, by the server's clock; default 1970, so that a
+            context made by hand is the same every time.
     """
 
     __slots__ = (
@@ -63,7 +64,7 @@ class Context(dict[Any, Any]):
         self.attempts = attempts
         self.token = token
         self.worker = worker
-        self.enqueued_at = enqueued_at or clock.from_ms(clock.now_ms())
+        self.enqueued_at = enqueued_at or clock.from_ms(0)
         self["job_id"] = job_id
         self["job_try"] = attempt
         self["enqueue_time"] = self.enqueued_at

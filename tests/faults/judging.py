@@ -90,3 +90,15 @@ async def assert_all_is_well(
     assert not problems, f"{problems}: {judgement}"
     assert not (findings := await audit(client, KEYS)), "\n".join(findings)
     return judgement
+
+
+async def wait_counts(client: Client, *, timeout_s: float = 10.0, **expected: int) -> None:
+    """Wait until the states hold exactly so many jobs."""
+
+    async def reached() -> bool:
+        found = {str(state): number for state, number in (await counts(client)).items()}
+        return found == expected
+
+    await wait_until(
+        reached, description=f"the queue holds {expected}", timeout=timeout_s, poll=0.02
+    )
