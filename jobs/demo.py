@@ -118,11 +118,9 @@ async def _stage(app: str, console: Console) -> AsyncIterator[Stage]:
         server = EmbeddedServer(HOME / "valkey", publish=True)
         await asyncio.to_thread(server.start)
         stack.callback(server.stop)
-        console.print(
-            f"[green]✓[/] {server.kind} {server.version} embedded  {server.url}  (data in {HOME}/valkey)"
-        )
+        kind = f"{server.kind} {server.version} embedded"
+        console.print(f"[green]✓[/] {kind}   {server.url}   (data in {HOME}/valkey)")
         client = await stack.enter_async_context(Client.connect(server.url))
-        await client.flushdb()
         mail = MailFiler(HOME / "mail")
         smtp_port = await _serve_mail(stack, mail)
         refused = Answer(429, {"retry-after": "1"}, {"errors": ["API rate limit exceeded"]})

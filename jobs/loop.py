@@ -7,6 +7,8 @@ import logging
 from abc import ABC, abstractmethod
 from random import random
 
+from jobs.tasks import end_tasks
+
 logger = logging.getLogger("jobs.worker")
 
 
@@ -39,8 +41,7 @@ class Loop(ABC):
     async def stop(self) -> None:
         """End, also in the middle of a run."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
             self._task = None
 
     async def _turn_for_ever(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jobs.connections import trouble
+from jobs.tasks import end_tasks
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -57,9 +58,7 @@ class Subscription:
 
     async def aclose(self) -> None:
         """Stop listening."""
-        if self._reader:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        await end_tasks(self._reader)
         if self._pubsub:
             await self._pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py has no types here
         self._reader = self._pubsub = None

@@ -14,8 +14,13 @@ from jobs.cli.context import fancy
 
 def build() -> typer.Typer:
     """The command line; its help has colours and boxes on a terminal only."""
+    from jobs.cli.enqueue import EnqueueGroup
+
     app = group(help="Background jobs for asyncio on Redis or Valkey.")
     app.callback()(with_signature(_root, [], hidden=False))
+    enqueue = group(cls=EnqueueGroup)
+    enqueue.callback()(with_signature(_enqueue, []))
+    app.add_typer(enqueue, name="enqueue", rich_help_panel="Jobs")
     return app
 
 
@@ -34,4 +39,9 @@ def group(**options: Any) -> typer.Typer:
 
 def _root(ctx: typer.Context, **values: Any) -> None:
     """Background jobs for asyncio on Redis or Valkey."""
+    take_globals(ctx, values)
+
+
+def _enqueue(ctx: typer.Context, **values: Any) -> None:
+    """Add one job; its options come from the job's payload."""
     take_globals(ctx, values)

@@ -80,8 +80,9 @@ class LeaseKeeper:
         self._ended.set()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the thread to end."""
-        self._thread.join(timeout_s)
+        """Wait for the thread to end; nothing to do if it was never started."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         client = self._connect()

@@ -23,6 +23,7 @@ from jobs.keys import QueueKeys
 from jobs.options import Queue
 from jobs.store import queue as store
 from jobs.store._script import MAX_ITEMS
+from jobs.tasks import end_tasks
 
 #: An idle worker looks at its queue this often, in case a wake-up was lost (FAULTS S12).
 POLL_S = 2.0
@@ -250,8 +251,7 @@ class Producer:
         try:
             yield
         finally:
-            waker.cancel()
-            await asyncio.gather(waker, return_exceptions=True)
+            await end_tasks(waker)
 
     async def _wake(self) -> None:
         """Wait at the queue's `wake` list whenever the loop is hungry; one element wakes it."""

@@ -23,6 +23,7 @@ from jobs.keys import control_channel, queue_keys
 from jobs.options import FRAMEWORK_DEFAULTS, Keep, Queue
 from jobs.store import workers
 from jobs.subscription import Subscription
+from jobs.tasks import end_tasks
 
 logger = logging.getLogger("jobs.worker")
 
@@ -168,9 +169,7 @@ class Session:
         for producer in self.producers.values():
             producer.stop_all(Why.shutdown)
         await self._finish(FLUSH_S, hurried=False)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
         await self._flush()
         self._leases.stop()
         await self._control.aclose()

@@ -42,6 +42,7 @@ from jobs.ids import new_name
 from jobs.keys import check_name, queue_keys
 from jobs.options import Queue
 from jobs.pool import create_pool
+from jobs.tasks import end_tasks
 
 logger = logging.getLogger("jobs.worker")
 
@@ -224,8 +225,8 @@ class Worker(Figures, arq.worker.Worker):
         self._session = session = Session(self._setup(client), self._extra_loops)
         if self._handle_signals:
             self._trap.set(self.loop, self.handle_sig_wait_for_completion)
-        await session.start()
         try:
+            await session.start()
             await self._work(session)
         finally:
             await session.stop(self._grace_s if self._stopping.is_set() else 0)
@@ -249,9 +250,7 @@ class Worker(Figures, arq.worker.Worker):
             elif self.burst:
                 await session.finish_burst(work, self._grace_s)
         finally:
-            for task in (work, stopping):
-                task.cancel()
-            await asyncio.gather(work, stopping, return_exceptions=True)
+            await end_tasks(work, stopping)
 
     async def close(self) -> None:
         """Stop if still running, run `on_shutdown`, close the connections. Never raises for a

@@ -19,7 +19,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "core": (
         "clock", "config", "connections", "context", "events", "logs", "loop", "middleware",
         "registry", "ids", "requests", "inbox", "handle", "client", "functions", "queues",
-        "subscription", "server_check", "metrics", "pool", "wire",
+        "subscription", "server_check", "metrics", "pool", "wire", "tasks",
     ),
     "engine": ("engine",),
     "features": ("schedules", "dead_letters", "flows", "workflows"),
