@@ -32,7 +32,7 @@ class QueueKeys:
     """
 
     ready: str  #: zset id -> priority * 2**42 + sequence; claim takes from it
-    later: str  #: zset id -> due ms; staging moves what is due to `ready`
+    later: str  #: zset 8 bytes of sequence + id -> due ms; staging moves what is due to `ready`
     leases: str  #: zset id -> deadline ms of active jobs; ack and rescue remove
     body: str  #: hash id -> 8 bytes of enqueue time + envelope; with the job
     record: str  #: hash id -> packed record (see store/record.py); with the job
@@ -43,7 +43,7 @@ class QueueKeys:
     expired: str  #: the same
     parked: str  #: zset id -> parked ms; leaves when a worker knows the function
     expiry: str  #: zset id -> ms at which a kept terminal job is removed; prune
-    config: str  #: hash: sequence, bytes kept per state, later limits and pauses; never
+    config: str  #: hash: last sequence, last token, bytes kept for each state; never
     taken: str  #: zset job id -> ms until which the id stays taken; prune
     claims: str  #: hash worker -> its last request and what it got; leave, prune
     workers: str  #: hash worker -> JSON of its last heartbeat; leave, prune

@@ -11,15 +11,21 @@ from jobs.tasks import end_tasks
 
 logger = logging.getLogger("jobs.worker")
 
+#: The share of its interval by which a loop sleeps longer, at most, so that many workers do not
+#: act in step.
+JITTER = 0.1
+
 
 class Loop(ABC):
     """Runs `run_once` again and again until stopped; an error is logged and ends nothing.
 
     Args:
         name: names the task, for people who look at a hung process.
-        interval_s: seconds from the end of one run to the next; up to a tenth is added by
-            chance, so that many workers do not act in step.
+        interval_s: seconds from the end of one run to the next; up to a tenth is added by chance.
     """
+
+    #: Whether the first turn is over before any job runs.
+    before_work = False
 
     def __init__(self, name: str, interval_s: float) -> None:
         self.name = name
@@ -46,8 +52,12 @@ class Loop(ABC):
 
     async def _turn_for_ever(self) -> None:
         while True:
-            try:
-                await self.run_once()
-            except Exception as error:  # noqa: BLE001 -- a loop outlives every error
-                await self.failed(error)
-            await asyncio.sleep(self.interval_s * (1 + random() / 10))
+            await self.turn()
+            await asyncio.sleep(self.interval_s * (1 + random() * JITTER))
+
+    async def turn(self) -> None:
+        """One run, which raises nothing."""
+        try:
+            await self.run_once()
+        except Exception as error:  # noqa: BLE001 -- a loop outlives every error
+            await self.failed(error)

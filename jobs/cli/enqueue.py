@@ -91,23 +91,34 @@ def _mode() -> Any:
 
 
 def _help(function: Function) -> str:
+    return _escaped(function.description or f"Enqueue one {function.name!r} job.")
+
+
+def _escaped(text: str) -> str:
+    """Text whose brackets rich leaves alone."""
+    if not _mode():
+        return text
     from rich.markup import escape
 
-    text = function.description or f"Enqueue one {function.name!r} job."
-    return escape(text) if _mode() else text
+    return escape(text)
+
+
+def _describe(field: Field) -> str:
+    notes = ["required"] * field.required
+    notes += ["repeat for more"] * str(field.shape.annotation).startswith("list")
+    if field.default not in {None, "", "[]", "{}"}:
+        notes.append(f"default: {field.default}")
+    return f"{field.help} ({', '.join(notes)})".strip() if notes else field.help
 
 
 def _payload_parameter(n: int, field: Field) -> inspect.Parameter:
     """A Typer option of one field; always optional, for `--data` may give it."""
-    many = str(field.shape.annotation).startswith("list")
-    notes = ["required"] * field.required + ["repeat for more"] * many
-    text = f"{field.help} ({', '.join(notes)})" if notes else field.help
     option = typer.Option(
         field.flags,
-        help=text.strip(),
+        help=_escaped(_describe(field)),
         rich_help_panel=PAYLOAD,
         metavar=field.shape.metavar,
-        show_default=field.default if field.default is not None else False,
+        show_default=False,
     )
     annotation = Annotated[field.shape.annotation | None, option]
     return inspect.Parameter(

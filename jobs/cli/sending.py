@@ -96,7 +96,11 @@ def mask(payload: Any, function: Function | None = None) -> Any:
 def _mask(value: Any, secret: set[str]) -> Any:
     if isinstance(value, Mapping):
         return {
-            key: MASK if key in secret or _SECRET_NAME.search(str(key)) else _mask(item, set())
+            key: MASK if item is not None and _is_secret(key, secret) else _mask(item, set())
             for key, item in value.items()
         }
     return [_mask(item, set()) for item in value] if isinstance(value, list) else value
+
+
+def _is_secret(key: object, secret: set[str]) -> bool:
+    return key in secret or _SECRET_NAME.search(str(key)) is not None

@@ -3,25 +3,64 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import typer
 
-from jobs.cli.command import PANEL, PlainCommand, PlainGroup, command, take_globals, with_signature
+from jobs.cli import changing, dead_letters, enqueue, looking, many, metrics, types, worker
+from jobs.cli.command import (
+    Command,
+    PlainCommand,
+    PlainGroup,
+    command,
+    take_globals,
+    with_signature,
+)
 from jobs.cli.context import fancy
 
 
 def build() -> typer.Typer:
     """The command line; its help has colours and boxes on a terminal only."""
-    from jobs.cli.enqueue import EnqueueGroup
-
     app = group(help="Background jobs for asyncio on Redis or Valkey.")
     app.callback()(with_signature(_root, [], hidden=False))
-    enqueue = group(cls=EnqueueGroup)
-    enqueue.callback()(with_signature(_enqueue, []))
-    app.add_typer(enqueue, name="enqueue", rich_help_panel="Jobs")
+    enqueue_group = group(cls=enqueue.EnqueueGroup)
+    enqueue_group.callback()(with_signature(_enqueue, []))
+    add(enqueue_group, "many", many.enqueue_many, "Files")
+    app.add_typer(enqueue_group, name="enqueue", rich_help_panel=JOBS)
+    for name, function, panel in COMMANDS:
+        add(app, name, function, panel, cls=CLASSES.get(name, PlainCommand))
+    dlq = group(help="Dead letters: jobs that failed for good.")
+    for name, function in DEAD_LETTERS:
+        add(dlq, name, function, "Commands")
+    app.add_typer(dlq, name="dlq", rich_help_panel=JOBS)
     return app
+
+
+JOBS, RUN, PLUMBING = "Jobs", "Run", "Plumbing"
+
+COMMANDS: list[tuple[str, Command, str]] = [
+    ("metrics", metrics.metrics, JOBS),
+    ("list", looking.list_jobs, JOBS),
+    ("show", looking.show, JOBS),
+    ("wait", looking.wait, JOBS),
+    ("retry", changing.retry, JOBS),
+    ("cancel", changing.cancel, JOBS),
+    ("types", types.types, JOBS),
+    ("worker", worker.worker, RUN),
+]
+DEAD_LETTERS: list[tuple[str, Command]] = [
+    ("list", dead_letters.list_dead),
+    ("show", dead_letters.show_dead),
+    ("retry", dead_letters.retry_dead),
+]
+CLASSES = {"metrics": metrics.MetricsCommand}
+
+
+def add(
+    app: typer.Typer, name: str, function: Command, panel: str, cls: type[PlainCommand] = PlainCommand
+) -> None:
+    """Add one command with the global options."""
+    app.command(name, cls=cls, rich_help_panel=panel)(command(function))
 
 
 def group(**options: Any) -> typer.Typer:

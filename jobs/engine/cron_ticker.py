@@ -17,6 +17,7 @@ from jobs.engine.link import Link
 from jobs.engine.upkeep import Upkeep
 from jobs.ids import new_id
 from jobs.keys import QueueKeys
+from jobs.loop import JITTER
 from jobs.options import FRAMEWORK_DEFAULTS
 from jobs.store import queue as store
 from jobs.store import workers
@@ -27,7 +28,7 @@ logger = logging.getLogger("jobs.worker")
 AHEAD = timedelta(seconds=2)
 #: Workers that start within this time of each other count as one start (arq-D4).
 ONE_START_MS = 10_000
-_LONGEST_SLEEP_S = 30.0
+_LONGEST_SLEEP_S, _SHORTEST_SLEEP_S = 30.0, 0.02
 
 
 class Spec(Protocol):
@@ -45,11 +46,20 @@ class Entry:
     spec: Spec
     due: datetime | None = None
 
+    @property
+    def ahead(self) -> timedelta:
+        """How long before it comes an instant is enqueued: not at all under an id of its own,
+        which the job of the previous instant may still hold.
+        """
+        return timedelta(0) if self.job.job_id else AHEAD
+
 
 class CronTicker(Upkeep):
     """Duties: 1. know the next instant of every cron job; 2. enqueue it shortly before; 3. after
     a stall fire once, not once for each missed instant (arq-D8).
     """
+
+    before_work = True
 
     def __init__(  # noqa: PLR0913 -- where the jobs go, and how they are written
         self,
@@ -75,7 +85,7 @@ class CronTicker(Upkeep):
         self._started = True
         for entry in self._entries:
             entry.due = entry.due or entry.spec.next_after(now)
-            if entry.due <= now + AHEAD:
+            if entry.due <= now + entry.ahead:
                 fired += await self._fire(entry, entry.due)
                 entry.due = entry.spec.next_after(max(entry.due, now))
             entry.job.next_run = entry.due
@@ -83,10 +93,13 @@ class CronTicker(Upkeep):
         return fired
 
     def _until_next(self, now: datetime) -> float:
-        """Seconds to sleep: until the next instant is within reach, with room for jitter."""
-        nexts = [entry.due for entry in self._entries if entry.due is not None]
-        left = (min(nexts) - AHEAD - now).total_seconds() if nexts else _LONGEST_SLEEP_S
-        return min(_LONGEST_SLEEP_S, max(0.05, left))
+        """Seconds to sleep: until the next instant is within reach, less the loop's jitter."""
+        left = min(
+            (entry.due - entry.ahead - now).total_seconds()
+            for entry in self._entries
+            if entry.due is not None
+        )
+        return min(_LONGEST_SLEEP_S, max(_SHORTEST_SLEEP_S, left / (1 + JITTER)))
 
     async def _fire_at_startup(self, now: datetime) -> int:
         fired = 0

@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from jobs import clock, logs
 from jobs.codec import Body, Deserializer, Serializer, decode_body
 from jobs.context import Context
-from jobs.engine.deadlines import Deadlines
+from jobs.engine.deadlines import LATENESS, Deadlines
 from jobs.engine.outcome import (
     AttemptEnd,
     Overdue,
@@ -45,6 +45,8 @@ Hook = Callable[[Any], Awaitable[Any]]
 
 #: A result over this many bytes is not stored; the job is completed all the same.
 MAX_RESULT_BYTES = 1024 * 1024
+#: A stuck loop lets go of a job this long after the job's own timeout.
+GIVE_UP_MARGIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ class Executor:
             return Unrunnable(f"no function {body.function!r} is registered in this worker")
         if plan.expires_ms is not None and now_ms - run.claimed.enqueued_ms > plan.expires_ms:
             return Overdue(plan.expires_ms)
+        if run.claimed.record.cancel_asked:
+            return Stopped(Stop(Why.cancel, "cancelled"))
         run.context = ctx = self._context(run, plan)
         logs.started(run, now_ms - run.claimed.record.available_ms)
         await self._hook(self._bench.hooks.on_job_start, ctx)
@@ -147,7 +151,7 @@ class Executor:
             function=run.function,
             attempt=run.attempt,
             attempts=plan.attempts,
-            token=run.claimed.record.token,
+            token=run.token,
             worker=run.worker,
             enqueued_at=clock.from_ms(run.claimed.enqueued_ms),
         )
@@ -155,7 +159,10 @@ class Executor:
     async def _perform(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
         """Call the function within its time; every way to end becomes a value."""
         deadlines = self._bench.deadlines
-        slot = None if plan.timeout_s is None else deadlines.add(run, plan.timeout_s)
+        slot = None
+        if plan.timeout_s is not None:
+            slot = deadlines.add(run, plan.timeout_s)
+            run.give_up_s = clock.mono() + plan.timeout_s * (1 + LATENESS) + GIVE_UP_MARGIN_S
         try:
             if run.stop is not None:
                 return Stopped(run.stop)
@@ -212,7 +219,7 @@ class Executor:
     def _ack(self, run: Run, resolution: Resolution, ran_ms: int) -> Ack:
         return Ack(
             run.job_id,
-            run.claimed.record.token,
+            run.token,
             resolution.verb,
             resolution.delay_ms,
             resolution.keep,

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
-from typing import NamedTuple
+from typing import Protocol
 
 import redis
 
@@ -26,14 +26,18 @@ logger = logging.getLogger("jobs.lease")
 RENEWALS = 3
 
 
-class Held(NamedTuple):
+class Held(Protocol):
     """One lease: the token that proves it, and when a stuck loop lets go of it (monotonic)."""
 
-    token: int
     give_up_s: float
 
+    @property
+    def token(self) -> int:
+        """The token."""
 
-Report = Callable[[str, list[str]], None]
+
+#: Called with a queue and (id, token) of each lease that is meant.
+Report = Callable[[str, list[tuple[str, int]]], None]
 
 
 class LeaseKeeper:
@@ -44,7 +48,7 @@ class LeaseKeeper:
         connect: makes the blocking client of the thread.
         lease_ms: length of a lease.
         loop: the event loop that runs the jobs.
-        on_lost, on_cancel: called in that loop with (queue, ids).
+        on_lost, on_cancel: called in that loop; see `Report`.
     """
 
     def __init__(
@@ -131,9 +135,9 @@ class LeaseKeeper:
 
     def _report(self, queue: str, page: list[tuple[str, int]], verdicts: list[Verdict]) -> None:
         for verdict, report in self._reports.items():
-            ids = [job_id for (job_id, _), v in zip(page, verdicts, strict=True) if v is verdict]
-            if ids:
-                self._call(report, queue, ids)
+            meant = [lease for lease, said in zip(page, verdicts, strict=True) if said is verdict]
+            if meant:
+                self._call(report, queue, meant)
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():

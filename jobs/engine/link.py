@@ -30,7 +30,6 @@ class Link:
     def __init__(self, client: Redis, address: str) -> None:
         self.client = client
         self.address = address
-        self.outages = 0
         self._away_since_s: float | None = None
         self._wait_s = _FIRST_WAIT_S
 
@@ -63,7 +62,6 @@ class Link:
         kind = trouble(error)
         if kind is None:
             raise error
-        self.outages += 1
         if self._away_since_s is None:
             self._away_since_s = clock.mono()
             logger.warning("the server at %s: %s; trying again for ever", self.address, error)

@@ -27,8 +27,6 @@ from jobs.tasks import end_tasks
 
 #: An idle worker looks at its queue this often, in case a wake-up was lost (FAULTS S12).
 POLL_S = 2.0
-#: A stuck loop lets go of a job this long after the job's own timeout.
-GIVE_UP_MARGIN_S = 1.0
 
 
 @dataclass
@@ -130,11 +128,11 @@ class Producer:
         for run in list(self.running.values()):
             run.stop_for(why)
 
-    def stop_some(self, ids: list[str], why: Why, detail: str = "") -> None:
-        """Stop those of `ids` that run here."""
-        for job_id in ids:
-            if run := self.running.get(job_id):
-                run.stop_for(why, detail)
+    def stop_one(self, job_id: str, why: Why, *, token: int | None = None) -> None:
+        """Stop a job that runs here; with a `token`, only the attempt that it belongs to."""
+        run = self.running.get(job_id)
+        if run is not None and token in (None, run.token):
+            run.stop_for(why)
 
     def kick(self) -> None:
         """Make the loop look now."""
@@ -200,10 +198,12 @@ class Producer:
         now_s = clock.mono()
         for claimed in answer.jobs:
             run = Run(claimed, station.queue.name, station.worker, now_s)
+            if before := self.running.get(claimed.id):
+                before.stop_for(Why.lost)
             self.running[claimed.id] = run
             if self._soon:
                 self._soon.pop(claimed.id, None)
-            station.held[claimed.id] = Held(claimed.record.token, float("inf"))
+            station.held[claimed.id] = run
             run.task = asyncio.create_task(self._run(run, answer.now_ms), name=f"job-{claimed.id}")
             run.task.add_done_callback(lambda task, run=run: self._ended(run, task))  # type: ignore[misc]  # mypy infers no type for the default
         if answer.jobs:

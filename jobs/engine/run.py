@@ -23,6 +23,7 @@ class Run:
         "claimed",
         "context",
         "function",
+        "give_up_s",
         "job_id",
         "queue",
         "started_s",
@@ -39,16 +40,27 @@ class Run:
         self.started_s = started_s
         self.attempt = claimed.record.failures + 1
         self.function = "?"
+        self.give_up_s = float("inf")
         self.context: Context | None = None
         self.task: asyncio.Task[Ack | None] | None = None
         self.stop: Stop | None = None
 
     def stop_for(self, why: Why, detail: str = "") -> None:
-        """Cancel the attempt; the first reason holds, but a lost lease overrides every other."""
+        """Cancel the attempt; the first reason holds, but a lost lease overrides every other.
+
+        The same reason again changes nothing: a clean-up in progress is not disturbed.
+        """
+        if self.stop is not None and self.stop.why is why:
+            return
         if self.stop is None or why is Why.lost:
             self.stop = Stop(why, detail)
         if self.task is not None:
             self.task.cancel()
+
+    @property
+    def token(self) -> int:
+        """The token that proves the lease."""
+        return self.claimed.record.token
 
     def time_out(self) -> None:
         """The attempt has used its time."""

@@ -124,6 +124,8 @@ class Session:
             await self._control.subscribe(channel)
         self._leases.start()
         for loop in self._loops:
+            if loop.before_work:
+                await loop.turn()
             loop.start()
 
     def serve(self) -> None:
@@ -223,13 +225,15 @@ class Session:
     # -- news ------------------------------------------------------------------------------
 
     def _on_control(self, channel: str, data: bytes) -> None:
-        self.producers[self._channels[channel]].stop_some([data.decode()], Why.cancel, "cancelled")
+        self.producers[self._channels[channel]].stop_one(data.decode(), Why.cancel)
 
-    def _on_lost(self, queue: str, ids: list[str]) -> None:
-        self.producers[queue].stop_some(ids, Why.lost)
+    def _on_lost(self, queue: str, leases: list[tuple[str, int]]) -> None:
+        for job_id, token in leases:
+            self.producers[queue].stop_one(job_id, Why.lost, token=token)
 
-    def _on_cancel(self, queue: str, ids: list[str]) -> None:
-        self.producers[queue].stop_some(ids, Why.cancel, "cancelled")
+    def _on_cancel(self, queue: str, leases: list[tuple[str, int]]) -> None:
+        for job_id, token in leases:
+            self.producers[queue].stop_one(job_id, Why.cancel, token=token)
 
     def _describe(self, name: str) -> dict[str, Any]:
         producer = self.producers[name]

@@ -92,24 +92,30 @@ class Rescuer(Upkeep):
         self._keep_failed = keep_failed
         self._seen: dict[str, dict[str, tuple[int, float]]] = {}
         self._last_s = clock.mono()
-        self._outages = link.outages
 
     async def run_once(self) -> dict[str, str]:
         """Look at every queue once; what became of the jobs that were taken back."""
-        self._forget_after_a_gap()
+        self._forget_after_a_gap(self._last_s)
         taken: dict[str, str] = {}
         for name, keys in self.queues.items():
-            dead = self._observe(name, await store.oldest_leases(self.link.client, keys))
+            asked_s = clock.mono()
+            leases = await store.oldest_leases(self.link.client, keys)
+            self._forget_after_a_gap(asked_s, self.interval_s)
+            dead = self._observe(name, leases)
             for at in range(0, len(dead), MAX_ITEMS):
                 taken |= await self._take_back(name, keys, dead[at : at + MAX_ITEMS])
         return taken
 
-    def _forget_after_a_gap(self) -> None:
-        now = clock.mono()
-        slept = now - self._last_s > 2 * self.interval_s + 1
-        if slept or self.link.outages != self._outages:
+    async def failed(self, error: Exception) -> None:
+        """An outage: the living may have missed their renewals, so the watching starts anew."""
+        self._seen.clear()
+        await super().failed(error)
+
+    def _forget_after_a_gap(self, since_s: float, most_s: float | None = None) -> None:
+        """Start anew if this loop was stopped, or its call took so long that the others' did."""
+        self._last_s = clock.mono()
+        if self._last_s - since_s > (2 * self.interval_s + 1 if most_s is None else most_s):
             self._seen.clear()
-        self._last_s, self._outages = now, self.link.outages
 
     def _observe(self, queue: str, leases: dict[str, int]) -> list[tuple[str, int]]:
         now = clock.mono()

@@ -183,6 +183,7 @@ class Worker(Figures, arq.worker.Worker):
         self._stopping = asyncio.Event()
         self._grace_s: float = job_completion_wait
         self._trap = SignalTrap()
+        self._open = False
         self._health: HealthKey | None = None
 
     # -- life ------------------------------------------------------------------------------
@@ -220,11 +221,12 @@ class Worker(Figures, arq.worker.Worker):
         client = await self._connect()
         self.ctx["redis"] = client
         clients.clients[asyncio.get_running_loop()] = client
+        if self._handle_signals:
+            self._trap.set(self.loop, self.handle_sig_wait_for_completion)
+        self._open = True
         if self.on_startup:
             await self.on_startup(self.ctx)
         self._session = session = Session(self._setup(client), self._extra_loops)
-        if self._handle_signals:
-            self._trap.set(self.loop, self.handle_sig_wait_for_completion)
         try:
             await session.start()
             await self._work(session)
@@ -262,8 +264,9 @@ class Worker(Figures, arq.worker.Worker):
         client, self._pool = self._pool, None
         if client is None:
             return
-        if self.on_shutdown:
+        if self._open and self.on_shutdown:
             await self.on_shutdown(self.ctx)
+        self._open = False
         clients.clients.pop(asyncio.get_running_loop(), None)
         if self._given_pool:
             self._pool = client

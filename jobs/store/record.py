@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-_FORMAT = struct.Struct(">HIHHHBdd")
+_FORMAT = struct.Struct(">HdHHHBdd")
 _ENQUEUED = struct.Struct(">d")
-CANCEL_ASKED = 1
+CANCEL_ASKED, HAS_HISTORY = 1, 2
 #: Sequence numbers of one priority: score = priority * SPAN + sequence.
 SPAN = 2**42
 
@@ -16,7 +16,7 @@ class Record(NamedTuple):
     """What the queue itself knows of a job."""
 
     priority: int
-    token: int  #: grows with every claim; proves whose lease it is
+    token: int  #: grows with every claim of the queue; proves whose lease it is
     failures: int  #: failed attempts, compared with `attempts`
     losses: int  #: deliveries whose lease was lost; the poison limit counts them
     interruptions: int  #: attempts given back by a worker that stopped
@@ -32,7 +32,8 @@ class Record(NamedTuple):
 
 def unpack_record(data: bytes) -> Record:
     """The record in `data`."""
-    return Record._make(_FORMAT.unpack(data))
+    priority, token, *rest = _FORMAT.unpack(data)
+    return Record(priority, int(token), *rest)
 
 
 def pack_record(record: Record) -> bytes:
@@ -44,6 +45,16 @@ def first_record(score: float, enqueued_ms: float) -> Record:
     """The record of a job that waits for its first claim, which the queue has not written yet."""
     priority, sequence = divmod(score, SPAN)
     return Record(int(priority), 0, 0, 0, 0, 0, sequence, enqueued_ms)
+
+
+def late_name(sequence: float, job_id: str) -> bytes:
+    """The name of a delayed job in `later`: jobs due in one millisecond sort by sequence."""
+    return _ENQUEUED.pack(sequence) + job_id.encode()
+
+
+def late_id(name: bytes) -> str:
+    """The id of a job by its name in `later`."""
+    return name[_ENQUEUED.size :].decode()
 
 
 def split_body(data: bytes) -> tuple[float, bytes]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.keys import QueueKeys
 from jobs.states import State
-from jobs.store.record import Record, first_record, split_body, unpack_record
+from jobs.store.record import (
+    Record,
+    first_record,
+    late_id,
+    late_name,
+    split_body,
+    unpack_record,
+)
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -23,6 +30,8 @@ STATE_KEYS: dict[State, str] = {
     State.expired: "expired",
     State.parked: "parked",
 }
+
+_BY_ID = tuple(state for state in STATE_KEYS if state is not State.delayed)
 
 #: States whose newest jobs are the interesting ones.
 _NEWEST_FIRST = frozenset(
@@ -50,19 +59,44 @@ async def read_jobs(client: Redis, keys: QueueKeys, ids: Sequence[str]) -> list[
         pipe.hmget(keys.body, list(ids))
         pipe.hmget(keys.record, list(ids))
         pipe.hmget(keys.result, list(ids))
-        for name in STATE_KEYS.values():
-            pipe.execute_command("ZMSCORE", getattr(keys, name), *ids)
+        for state, name in STATE_KEYS.items():
+            if state is not State.delayed:
+                pipe.execute_command("ZMSCORE", getattr(keys, name), *ids)
         bodies, records, results, *scores = await pipe.execute()
+    found = dict(zip(_BY_ID, scores, strict=True))
+    found[State.delayed] = await _due(client, keys, ids, records)
     return [
-        _stored(job_id, bodies[n], records[n], results[n], [column[n] for column in scores])
+        _stored(
+            job_id,
+            bodies[n],
+            records[n],
+            results[n],
+            {state: column[n] for state, column in found.items()},
+        )
         for n, job_id in enumerate(ids)
     ]
 
 
+async def _due(
+    client: Redis, keys: QueueKeys, ids: Sequence[str], records: Sequence[bytes | None]
+) -> list[Any]:
+    """When each job is due, for those that are delayed; their names hold their sequence."""
+    names = [
+        late_name(unpack_record(packed).sequence, job_id) if packed else b"-"
+        for job_id, packed in zip(ids, records, strict=True)
+    ]
+    due: list[Any] = await client.zmscore(keys.later, names)
+    return due
+
+
 def _stored(
-    job_id: str, body: bytes | None, record: bytes | None, result: bytes | None, scores: list[Any]
+    job_id: str,
+    body: bytes | None,
+    record: bytes | None,
+    result: bytes | None,
+    scores: Mapping[State, Any],
 ) -> StoredJob | None:
-    found = next(((s, v) for s, v in zip(STATE_KEYS, scores, strict=True) if v is not None), None)
+    found = next(((s, v) for s, v in scores.items() if v is not None), None)
     if body is None or found is None:
         return None
     state, score = found[0], float(found[1])
@@ -79,7 +113,8 @@ async def page_ids(
     key = getattr(keys, STATE_KEYS[state])
     desc = state in _NEWEST_FIRST
     ids: list[bytes] = await client.zrange(key, start, start + count - 1, desc=desc)
-    return [job_id.decode() for job_id in ids]
+    read = late_id if state is State.delayed else bytes.decode
+    return [read(job_id) for job_id in ids]
 
 
 async def counts(client: Redis, keys: QueueKeys) -> dict[State, int]:

@@ -16,7 +16,7 @@ from tests.helpers.processes import QUEUE
 from tests.helpers.waiting import wait_until
 
 KEYS = queue_keys(QUEUE)
-UNENDED = (State.waiting, State.delayed, State.active)
+UNENDED = frozenset({State.waiting, State.delayed, State.active})
 
 
 def random_of_this_run() -> Random:
@@ -71,7 +71,7 @@ async def wait_settled(client: Client, timeout_s: float = 15.0) -> dict[State, i
     async def settled() -> bool:
         nonlocal found
         found = await counts(client)
-        return not any(state in found for state in UNENDED)
+        return not UNENDED & found.keys()
 
     await wait_until(
         settled, description="no job waits or runs", timeout=timeout_s, poll=0.02

@@ -15,6 +15,7 @@ from jobs.keys import PREFIX, QueueKeys
 from jobs.states import TERMINAL, State
 from jobs.store.record import SPAN, Record, split_body, unpack_record
 from jobs.store.show import STATE_KEYS
+from tests.helpers.servers import ttls_of
 
 Dump = dict[str, Any]
 
@@ -29,15 +30,19 @@ HEALTH_KEYS = ("*:health-check",)
 
 async def dump(client: Redis, keys: QueueKeys) -> Dump:
     """Every key of a queue by its name, unpacked; empty ones are left out."""
-    found: Dump = {}
-    for name in _ZSETS:
-        pairs = await client.zrange(getattr(keys, name), 0, -1, withscores=True)
+    async with client.pipeline(transaction=True) as pipe:
+        for name in _ZSETS:
+            pipe.zrange(getattr(keys, name), 0, -1, withscores=True)
+        for name in _HASHES:
+            pipe.hgetall(getattr(keys, name))
+        pipe.lrange(keys.rate, 0, -1)
+        pipe.llen(keys.wake)
+        *raw, rate, wake = await pipe.execute()
+    found: Dump = {"rate": [int(at) for at in rate], "wake": wake}
+    for name, pairs in zip(_ZSETS, raw, strict=False):
         found[name] = {member.decode(): _whole(score) for member, score in pairs}
-    for name in _HASHES:
-        flat = await client.hgetall(getattr(keys, name))
+    for name, flat in zip(_HASHES, raw[len(_ZSETS) :], strict=True):
         found[name] = {field.decode(): _value(name, data) for field, data in flat.items()}
-    found["rate"] = [int(at) for at in await client.lrange(keys.rate, 0, -1)]
-    found["wake"] = await client.llen(keys.wake)
     return {name: value for name, value in found.items() if value}
 
 
@@ -99,8 +104,7 @@ async def audit(
     """
     findings: list[str] = []
     tags: set[str] = set()
-    for raw in sorted([key async for key in client.scan_iter(count=1000)]):
-        key = raw.decode()
+    for key, ttl in sorted((await ttls_of(client)).items()):
         if any(fnmatchcase(key, pattern) for pattern in allowed):
             continue
         match = _TAGGED.match(key) if key.startswith(f"{prefix}:") else None
@@ -109,7 +113,7 @@ async def audit(
             tags.add(match["tag"])
         elif key not in {f"{prefix}:{name}" for name in _GLOBAL}:
             findings.append(f"{key} is no key of this layout")
-        if await client.pttl(key) >= 0:
+        if ttl >= 0:
             findings.append(f"{key} has a TTL")
     for tag in sorted(tags):
         findings += [f"{tag} {text}" for text in await audit_queue(client, _keys(tag))]

@@ -39,6 +39,7 @@ class WorkerProcess:
     def __init__(self, url: str, ledger: Ledger, log: Path, settings: dict[str, Any]) -> None:
         self.ledger = ledger
         self.log_path = log
+        self._noted = False
         arguments = json.dumps({"lease": LEASE_S, "ledger": str(ledger.path), **settings})
         with log.open("ab") as out:
             self._process = subprocess.Popen(
@@ -77,7 +78,15 @@ class WorkerProcess:
         """SIGKILL, written to the ledger after the process is gone."""
         self.send(signal.SIGKILL)
         self._process.wait()
+        self.note_end()
+
+    def note_end(self) -> bool:
+        """Whether this process has ended by itself, as a killed one does, and is news."""
+        if self._process.poll() is None or self._noted:
+            return False
+        self._noted = True
         self.ledger.note("kill", "-", pid=self.pid)
+        return True
 
     def freeze(self) -> None:
         """SIGSTOP: nothing runs in it any more, its connections stay."""

@@ -74,7 +74,9 @@ async def test_a_repeated_request_gets_the_same_answer_and_writes_nothing(steps:
     assert again == first
     assert await steps.changes(before) == {}
     acks = [end(job) for job in first.jobs]
+    acks.insert(1, acks[0]._replace(token=99))
     written = await steps.step(want=1, acks=acks)
+    assert written.accepted == "101"
     before = await steps.dump()
     assert await steps.step(request=2, want=1, acks=acks) == written
     assert await steps.changes(before) == {}

@@ -5,17 +5,22 @@
 --   age, most, most_bytes: retention; line: the history line with the reason
 -- returns: the state in which the job was found ('' if unknown)
 -- include: time record count drop keep state
-local state = state_of(id)
+local state, name = state_of(id)
 if not state then return '' end
 if state == 'active' then
   local priority, token, failures, losses, interruptions, flags, sequence, available =
     struct.unpack(RECORD, redis.call('HGET', record, id))
-  if flags % 2 == 0 then flags = flags + 1 end
+  flags = bit.bor(flags, CANCEL_ASKED)
   redis.call('HSET', record, id,
     pack_record(priority, token, failures, losses, interruptions, flags, sequence, available))
   redis.call('PUBLISH', channel, id)
 elseif state == 'waiting' or state == 'delayed' or state == 'parked' then
-  redis.call('ZREM', ({waiting = ready, delayed = later, parked = parked})[state], id)
+  if redis.call('HEXISTS', record, id) == 0 then
+    local place = tonumber(redis.call('ZSCORE', ready, id))
+    redis.call('HSET', record, id,
+      pack_record(math.floor(place / SPAN), 0, 0, 0, 0, 0, place % SPAN, now))
+  end
+  redis.call('ZREM', ({waiting = ready, delayed = later, parked = parked})[state], name)
   finish('cancelled', id, line, false, age, most, most_bytes)
   trim()
   count('cancelled', 1)

@@ -5,7 +5,6 @@
 --   rest, two a job: id, token
 -- returns: one character a job: 1 extended, 0 lost, 2 extended and asked to stop
 -- include: time record
-local CANCEL_ASKED = 1
 local ids, verdicts, extended = {}, {}, {}
 for i = rest, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
 local packed = redis.call('HMGET', record, unpack(ids))
@@ -15,7 +14,7 @@ for n = 1, #ids do
   if packed[n] and held[n] then
     local _, token, _, _, _, flags = struct.unpack(RECORD, packed[n])
     if token == tonumber(ARGV[rest + 2 * n - 1]) then
-      verdicts[n] = flags % 2 == CANCEL_ASKED and '2' or '1'
+      verdicts[n] = bit.band(flags, CANCEL_ASKED) > 0 and '2' or '1'
       extended[#extended + 1] = now + lease_ms
       extended[#extended + 1] = ids[n]
     end

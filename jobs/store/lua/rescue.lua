@@ -14,11 +14,12 @@ for i = rest, #ARGV, 2 do
   if packed and redis.call('ZSCORE', leases, id) == ARGV[i + 1] then
     local priority, token, failures, losses, interruptions, flags, sequence, available = struct.unpack(RECORD, packed)
     losses = losses + 1
+    flags = bit.bor(flags, HAS_HISTORY)
     redis.call('ZREM', leases, id)
     redis.call('HSET', record, id,
       pack_record(priority, token, failures, losses, interruptions, flags, sequence, available))
     count('lost', 1)
-    if flags % 2 == 1 then
+    if bit.band(flags, CANCEL_ASKED) > 0 then
       verdict = '3'
       finish('cancelled', id, line, false, age, most, most_bytes)
       count('cancelled', 1)

@@ -19,7 +19,7 @@ for i = rest, #ARGV do
     redis.call('HINCRBY', config, 'bytes:' .. state, -kept_bytes(id))
     redis.call('ZREM', TERMINAL[state], id)
     redis.call('ZREM', expiry, id)
-    redis.call('HSET', record, id, pack_record(priority, token, 0, 0, 0, 0, sequence, now))
+    redis.call('HSET', record, id, pack_record(priority, token, 0, 0, 0, HAS_HISTORY, sequence, now))
     redis.call('ZADD', ready, priority * SPAN + sequence, id)
     ring()
   end

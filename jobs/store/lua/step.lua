@@ -2,7 +2,8 @@
 -- One turn of a worker at a queue: writes the ends of attempts, makes due jobs waiting, claims more.
 -- keys: ready later leases body record result completed failed cancelled expired parked expiry config claims stats waiters rate wake
 -- args: now:int worker:str request:int lease_ms:int want:int rate_limit:int rate_period:int policies:int acks:int rest:list
---   request: grows with each call of a worker; the same number again repeats the last answer
+--   request: grows with each call of a worker; the same number again repeats the last answer, and
+--     a smaller one, a call that was lost on the way and comes late, does nothing
 --   rest: three numbers a policy (age ms, count, bytes; -1 no limit), then seven arguments an ack
 -- returns: now, ms until the next delayed job is due (-1 none), jobs left waiting, ms until the
 --   rate allows a claim (-1 now), one character an ack (1 written, 0 stale), then id, body, record a job
@@ -10,13 +11,16 @@
 local reply = {now, -1, 0, -1, ''}
 local last = redis.call('HGET', claims, worker)
 local previous = last and cmsgpack.unpack(last)
-if previous and previous[1] == request then
-  reply[5] = string.rep('1', acks)
-  for _, id in ipairs(previous[2]) do
-    if redis.call('ZSCORE', leases, id) then
+if previous and request < previous[1] then
+  return {now, -1, 0, -1, string.rep('0', acks)}
+elseif previous and previous[1] == request then
+  reply[5] = previous[4]
+  for n, id in ipairs(previous[2]) do
+    local packed = redis.call('ZSCORE', leases, id) and redis.call('HGET', record, id)
+    if packed and select(2, struct.unpack(RECORD, packed)) == previous[3][n] then
       reply[#reply + 1] = id
       reply[#reply + 1] = redis.call('HGET', body, id)
-      reply[#reply + 1] = redis.call('HGET', record, id)
+      reply[#reply + 1] = packed
     end
   end
 else
@@ -28,8 +32,9 @@ else
   end
   reply[5] = ack_all(rest + policies * 3, #ARGV, chosen)
   stage()
-  local ids = want > 0 and claim(want, reply) or {}
-  redis.call('HSET', claims, worker, cmsgpack.pack({request, ids, now}))
+  local ids, tokens = {}, {}
+  if want > 0 then ids, tokens = claim(want, reply) end
+  redis.call('HSET', claims, worker, cmsgpack.pack({request, ids, tokens, reply[5]}))
   write_counts()
 end
 local head = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')

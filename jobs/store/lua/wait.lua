@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Answers with the end of a job, or notes who wants to hear of it.
--- keys: ready later leases completed failed cancelled expired parked result waiters
+-- keys: ready later leases record completed failed cancelled expired parked result waiters
 -- args: id:str inbox:str
 -- returns: state and last history line of an ended job; state and '' of a live one; '' and '' if unknown
--- include: state
+-- include: record state
 local state = state_of(id)
 if not state then return {'', ''} end
 if state == 'completed' or state == 'failed' or state == 'cancelled' or state == 'expired' then

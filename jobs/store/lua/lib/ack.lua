@@ -2,7 +2,8 @@
 local ACK_FIELDS = 7
 local VERBS = {c = 'completed', f = 'failed', x = 'cancelled', e = 'expired'}
 local function requeue(id, line, verb, delay, priority, token, failures, losses, interruptions, flags, sequence, available)
-  if #line > 0 then append_line(id, line) end
+  append_line(id, line)
+  flags = bit.bor(flags, HAS_HISTORY)
   if verb == 'i' then
     interruptions = interruptions + 1
     redis.call('ZADD', ready, priority * SPAN + sequence, id)
@@ -13,7 +14,7 @@ local function requeue(id, line, verb, delay, priority, token, failures, losses,
   else
     if verb == 'r' then failures = failures + 1 end
     count(verb == 'r' and 'retried' or 'snoozed', 1)
-    redis.call('ZADD', later, now + delay, id)
+    redis.call('ZADD', later, now + delay, late(sequence, id))
     available = now + delay
   end
   redis.call('HSET', record, id,
@@ -29,7 +30,7 @@ local function ack(first, packed, policy)
       redis.call('HSET', record, id,
         pack_record(priority, token, failures + 1, losses, interruptions, flags, sequence, available))
     end
-    finish(state, id, line, failures + losses + interruptions == 0 and token == 1, policy[1], policy[2], policy[3])
+    finish(state, id, line, bit.band(flags, HAS_HISTORY) == 0, policy[1], policy[2], policy[3])
     count(state, 1)
   else
     requeue(id, line, verb, tonumber(ARGV[first + 3]), priority, token, failures, losses, interruptions, flags, sequence, available)
@@ -39,15 +40,19 @@ local function ack(first, packed, policy)
   return '1'
 end
 local function ack_all(first, last, policies)
-  local ids, verdicts, released = {}, {}, {}
+  local ids, verdicts, released, done = {}, {}, {}, {}
   for i = first, last, ACK_FIELDS do ids[#ids + 1] = ARGV[i] end
   if #ids == 0 then return '' end
   local packed = redis.call('HMGET', record, unpack(ids))
   local held = redis.call('ZMSCORE', leases, unpack(ids))
   for n = 1, #ids do
     local at = first + (n - 1) * ACK_FIELDS
-    verdicts[n] = packed[n] and held[n] and ack(at, packed[n], policies[tonumber(ARGV[at + 4])]) or '0'
-    if verdicts[n] == '1' then released[#released + 1] = ids[n] end
+    local mine = packed[n] and held[n] and not done[ids[n]]
+    verdicts[n] = mine and ack(at, packed[n], policies[tonumber(ARGV[at + 4])]) or '0'
+    if verdicts[n] == '1' then
+      released[#released + 1] = ids[n]
+      done[ids[n]] = true
+    end
   end
   if #released > 0 then redis.call('ZREM', leases, unpack(released)) end
   trim()

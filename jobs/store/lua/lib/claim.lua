@@ -1,4 +1,5 @@
--- leases up to `want` waiting jobs; a job claimed for the first time gets its record here
+-- leases up to `want` waiting jobs; a job claimed for the first time gets its record here.
+-- Tokens grow over the whole queue: one of an earlier job of the same id proves nothing
 local function within_rate(want)
   if rate_limit == 0 or want == 0 then return want, -1 end
   want = math.min(want, rate_limit)
@@ -16,18 +17,21 @@ local function note_rate(number)
   redis.call('LTRIM', rate, 0, rate_limit - 1)
 end
 local function lease(popped, reply)
-  local ids, records, deadlines = {}, {}, {}
+  local ids, tokens, records, deadlines = {}, {}, {}, {}
   for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
   local stored = redis.call('HMGET', body, unpack(ids))
   local packed = redis.call('HMGET', record, unpack(ids))
+  local last = redis.call('HINCRBY', config, 'token', #ids) - #ids
   for n, id in ipairs(ids) do
     local score = tonumber(popped[2 * n])
-    local priority, token, failures, losses, interruptions, flags = math.floor(score / SPAN), 0, 0, 0, 0, 0
+    local priority, failures, losses, interruptions, flags = math.floor(score / SPAN), 0, 0, 0, 0
+    local _
     local sequence, available = score % SPAN, struct.unpack('>d', stored[n])
     if packed[n] then
-      priority, token, failures, losses, interruptions, flags, sequence, available = struct.unpack(RECORD, packed[n])
+      priority, _, failures, losses, interruptions, flags, sequence, available = struct.unpack(RECORD, packed[n])
     end
-    local fresh = pack_record(priority, token + 1, failures, losses, interruptions, flags, sequence, available)
+    tokens[n] = last + n
+    local fresh = pack_record(priority, tokens[n], failures, losses, interruptions, flags, sequence, available)
     records[#records + 1] = id
     records[#records + 1] = fresh
     deadlines[#deadlines + 1] = now + lease_ms
@@ -40,14 +44,14 @@ local function lease(popped, reply)
   redis.call('HSET', record, unpack(records))
   redis.call('ZADD', leases, unpack(deadlines))
   count('claimed', #ids)
-  return ids
+  return ids, tokens
 end
 local function claim(want, reply)
   local allowed, wait = within_rate(want)
   reply[4] = wait
-  if allowed == 0 then return {} end
+  if allowed == 0 then return {}, {} end
   local popped = redis.call('ZPOPMIN', ready, allowed)
-  if #popped == 0 then return {} end
+  if #popped == 0 then return {}, {} end
   note_rate(#popped / 2)
   return lease(popped, reply)
 end

@@ -3,7 +3,11 @@ local function stage()
   local due = redis.call('ZRANGEBYSCORE', later, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 100)
   if #due == 0 then return end
   local ids, scores, records = {}, {}, {}
-  for i = 1, #due, 2 do ids[#ids + 1] = due[i] end
+  local names = {}
+  for i = 1, #due, 2 do
+    names[#names + 1] = due[i]
+    ids[#ids + 1] = string.sub(due[i], 9)
+  end
   local packed = redis.call('HMGET', record, unpack(ids))
   local sequence = redis.call('HINCRBY', config, 'sequence', #ids) - #ids
   for n = 1, #ids do
@@ -16,5 +20,5 @@ local function stage()
   end
   redis.call('ZADD', ready, unpack(scores))
   redis.call('HSET', record, unpack(records))
-  redis.call('ZREM', later, unpack(ids))
+  redis.call('ZREM', later, unpack(names))
 end

@@ -1,0 +1,196 @@
+"""`worker`: runs the jobs of the application, in one process or in several."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.cli.codes import Code, Problem
+from jobs.cli.context import Cli
+
+if TYPE_CHECKING:
+    from jobs.cli.application import Application
+
+NO_WATCHFILES = 'watching needs watchfiles: pip install "arq-jobs[watch]"'
+
+
+def worker(  # noqa: PLR0913 -- the options of a command
+    cli: Cli,
+    queues: Annotated[
+        str | None, typer.Option("--queues", metavar="A,B", help="Serve only these queues.")
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", "-c", min=1, help="Jobs at once in queues that name none."),
+    ] = None,
+    *,
+    burst: Annotated[bool, typer.Option("--burst", help="End when the queues are empty.")] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, help="So many worker processes.")
+    ] = 1,
+    watch: Annotated[
+        Path | None,
+        typer.Option("--watch", metavar="DIR", help="Restart when files in this folder change."),
+    ] = None,
+) -> int:
+    """Run a worker for the application's queues until SIGTERM or Ctrl-C."""
+    if processes > 1 or watch is not None:
+        words = _child_words(queues, concurrency, burst=burst)
+        return supervise(cli, words, processes, watch, once=burst)
+    return run_here(cli, queues, concurrency, burst=burst)
+
+
+def _child_words(queues: str | None, concurrency: int | None, *, burst: bool) -> list[str]:
+    words = ["worker", *(["--burst"] if burst else [])]
+    words += ["--queues", queues] if queues else []
+    return words + (["--concurrency", str(concurrency)] if concurrency else [])
+
+
+# -- this process -----------------------------------------------------------------------------------
+
+
+def run_here(cli: Cli, queues: str | None, concurrency: int | None, *, burst: bool) -> int:
+    """Be the worker."""
+    from jobs import logs
+    from jobs.cli import application
+    from jobs.engine.supervisor import end_with_parent
+
+    end_with_parent()
+    logs.configure(*_level(cli))
+    app = application.load(cli)
+    arguments = worker_arguments(cli, app, queues, concurrency, burst=burst)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(arguments))
+    return Code.ok
+
+
+def _level(cli: Cli) -> tuple[int]:
+    import logging
+
+    return (logging.DEBUG if cli.verbose else logging.WARNING if cli.quiet else logging.INFO,)
+
+
+def worker_arguments(
+    cli: Cli, app: Application, queues: str | None, concurrency: int | None, *, burst: bool
+) -> dict[str, Any]:
+    """What the worker is made from: the settings, with the command line over them.
+
+    Raises:
+        Problem: no server is configured, or a queue does not exist.
+    """
+    from jobs.cli.server import find_server
+
+    given = dict(app.settings)
+    if "redis_pool" not in given:
+        given["redis_settings"] = find_server(cli, app).settings
+    if burst:
+        given["burst"] = True
+    if concurrency is not None:
+        given["max_jobs"] = concurrency
+    return _only(app, given, _names(queues)) if queues else given
+
+
+def _names(queues: str) -> list[str]:
+    return [name.strip() for name in queues.split(",") if name.strip()]
+
+
+def _only(app: Application, given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The settings reduced to some queues: their functions, and cron jobs with their own queue."""
+    from jobs.cli.metrics import check_queues
+
+    check_queues(list(names), sorted(app.queues))
+    functions = [f for f in given.get("functions", ()) if _queue_of(app, f) in names]
+    given["functions"] = functions
+    given["queues"] = [app.queues[name] for name in names]
+    if app.default_queue not in names:
+        given.pop("cron_jobs", None)
+    return given
+
+
+def _queue_of(app: Application, function: Any) -> str:
+    from jobs import JobFunction
+
+    own = function.function.queue if isinstance(function, JobFunction) else app.default_queue
+    return own or "default"
+
+
+def _loop_factory() -> Any:
+    if find_spec("uvloop") is None or sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def _serve(arguments: dict[str, Any]) -> None:
+    from jobs import Worker
+
+    worker = Worker(**arguments)
+    try:
+        await worker.async_run()
+    finally:
+        await worker.close()
+
+
+# -- other processes ----------------------------------------------------------------------------------
+
+
+def child_command(cli: Cli, words: Sequence[str]) -> list[str]:
+    """The command of a child: this program with the same global options."""
+    flags = {"--json": cli.json, "--quiet": cli.quiet, "--debug": cli.debug}
+    given = [flag for flag, on in flags.items() if on] + ["-v"] * cli.verbose
+    return [sys.executable, "-m", "jobs", "--app", cli.app, *given, *words]
+
+
+def child_environment(cli: Cli) -> dict[str, str]:
+    """The environment of a child: an address with a password stays out of the process list."""
+    return os.environ | ({"JOBS_REDIS_URL": cli.redis} if cli.redis else {})
+
+
+def supervise(
+    cli: Cli, words: Sequence[str], processes: int, watch: Path | None, *, once: bool = False
+) -> int:
+    """Keep worker processes running, and restart them when files change."""
+    import logging
+
+    from jobs import logs
+    from jobs.engine.supervisor import Supervisor
+
+    if watch is not None and find_spec("watchfiles") is None:
+        raise Problem("the option --watch cannot work", NO_WATCHFILES)
+    if watch is not None and not watch.is_dir():
+        raise Problem(f"--watch: there is no folder {str(watch)!r}", "name a folder with code")
+    logs.configure(logging.WARNING if cli.quiet else logging.INFO)
+    supervisor = Supervisor(
+        child_command(cli, words),
+        processes,
+        environment=child_environment(cli),
+        once=once,
+        waits_for_change=watch is not None,
+    )
+    return asyncio.run(_supervise(supervisor, watch))
+
+
+async def _supervise(supervisor: Any, watch: Path | None) -> int:
+    watcher = asyncio.create_task(_reload(supervisor, watch)) if watch else None
+    try:
+        code: int = await supervisor.run()
+    finally:
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+    return code
+
+
+async def _reload(supervisor: Any, folder: Path) -> None:
+    from watchfiles import PythonFilter, awatch
+
+    async for changes in awatch(folder, watch_filter=PythonFilter()):
+        supervisor.reload(sorted(Path(path).name for _, path in changes))
