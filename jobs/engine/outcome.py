@@ -142,12 +142,14 @@ def resolve(  # noqa: C901 -- one case for each way to end
 def _failure(
     plan: Plan, attempt: int, error: BaseException, random: Callable[[], float]
 ) -> Resolution:
+    """Another attempt or the end; a `Retry` raised from another error is reported as that error."""
+    told = error.__cause__ if isinstance(error, Retry) and error.__cause__ else error
     if attempt >= plan.attempts or not _repeatable(plan, error):
-        return Resolution(Verb.fail, "failed", plan.keep_failed, error=error)
+        return Resolution(Verb.fail, "failed", plan.keep_failed, error=told)
     wait = getattr(error, "defer_score", None)
     if wait is None:
         wait = plan.backoff.delay_ms(attempt, exc=error, random=random)
-    return Resolution(Verb.retry, "retried", plan.keep_completed, max(0, wait), error=error)
+    return Resolution(Verb.retry, "retried", plan.keep_completed, max(0, wait), error=told)
 
 
 def _repeatable(plan: Plan, error: BaseException) -> bool:
@@ -160,12 +162,7 @@ def _repeatable(plan: Plan, error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> dict[str, str]:
-    """An error as it is kept: type, message, and the innermost frames.
-
-    A `Retry` raised from another error is kept as that error, which says why.
-    """
-    if isinstance(error, Retry) and error.__cause__ is not None:
-        error = error.__cause__
+    """An error as it is kept: type, message, and the innermost frames."""
     frames = traceback.format_exception(error, limit=-TRACEBACK_FRAMES)
     return {
         "type": type(error).__name__,

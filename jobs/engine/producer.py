@@ -128,11 +128,13 @@ class Producer:
         for run in list(self.running.values()):
             run.stop_for(why)
 
-    def stop_one(self, job_id: str, why: Why, *, token: int | None = None) -> None:
+    def stop_one(
+        self, job_id: str, why: Why, *, token: int | None = None, detail: str = ""
+    ) -> None:
         """Stop a job that runs here; with a `token`, only the attempt that it belongs to."""
         run = self.running.get(job_id)
         if run is not None and token in (None, run.token):
-            run.stop_for(why)
+            run.stop_for(why, detail)
 
     def kick(self) -> None:
         """Make the loop look now."""

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import from_json
+
 from jobs import clock
 from jobs.client import Client
 from jobs.engine.executor import Bench, Executor
@@ -22,6 +24,7 @@ from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep
 from jobs.keys import control_channel, queue_keys
 from jobs.options import FRAMEWORK_DEFAULTS, Keep, Queue
 from jobs.store import workers
+from jobs.store.control import read_request
 from jobs.subscription import Subscription
 from jobs.tasks import end_tasks
 
@@ -225,7 +228,9 @@ class Session:
     # -- news ------------------------------------------------------------------------------
 
     def _on_control(self, channel: str, data: bytes) -> None:
-        self.producers[self._channels[channel]].stop_one(data.decode(), Why.cancel)
+        job_id, line = read_request(data)
+        reason = str(from_json(line).get("reason", ""))
+        self.producers[self._channels[channel]].stop_one(job_id, Why.cancel, detail=reason)
 
     def _on_lost(self, queue: str, leases: list[tuple[str, int]]) -> None:
         for job_id, token in leases:

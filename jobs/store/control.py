@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from jobs.keys import QueueKeys
 from jobs.states import State
 from jobs.store._script import AsyncCommands, script
 from jobs.store.queue import Limits
+
+_SIZE = struct.Struct(">H")
 
 
 async def cancel(  # noqa: PLR0913 -- where, what, and the policy for what is kept of it
@@ -26,6 +29,13 @@ async def cancel(  # noqa: PLR0913 -- where, what, and the policy for what is ke
     """
     found = await script("cancel")(client, keys, (now_ms, job_id, channel, *keep, line))
     return State(found.decode()) if found else None
+
+
+def read_request(message: bytes) -> tuple[str, bytes]:
+    """(job id, history line) of a request to cancel, as a worker gets it."""
+    (size,) = _SIZE.unpack_from(message)
+    at = _SIZE.size + size
+    return message[_SIZE.size : at].decode(), message[at:]
 
 
 async def retry(

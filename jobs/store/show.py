@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.keys import QueueKeys
 from jobs.states import State
+from jobs.store._script import AsyncCommands
 from jobs.store.record import (
     Record,
     first_record,
@@ -85,7 +86,8 @@ async def _due(
         late_name(unpack_record(packed).sequence, job_id) if packed else b"-"
         for job_id, packed in zip(ids, records, strict=True)
     ]
-    due: list[Any] = await client.zmscore(keys.later, names)
+    commands: AsyncCommands = client
+    due: list[Any] = await commands.execute_command("ZMSCORE", keys.later, *names)
     return due
 
 

@@ -13,7 +13,7 @@ if state == 'active' then
   flags = bit.bor(flags, CANCEL_ASKED)
   redis.call('HSET', record, id,
     pack_record(priority, token, failures, losses, interruptions, flags, sequence, available))
-  redis.call('PUBLISH', channel, id)
+  redis.call('PUBLISH', channel, struct.pack('>H', #id) .. id .. line)
 elseif state == 'waiting' or state == 'delayed' or state == 'parked' then
   if redis.call('HEXISTS', record, id) == 0 then
     local place = tonumber(redis.call('ZSCORE', ready, id))
