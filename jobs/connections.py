@@ -179,6 +179,10 @@ def trouble(error: BaseException) -> Trouble | None:
 
 def as_server_error(error: BaseException, address: str) -> ServerError:
     """`error` of redis-py as a sentence for users."""
+    if isinstance(error, redis_errors.ReadOnlyError) or "read only replica" in str(error):
+        return ServerRefused(
+            f"the server at {address} is a read-only replica: point REDIS_URL at its primary"
+        )
     match trouble(error):
         case Trouble.pressure:
             return ServerRefused(

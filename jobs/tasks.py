@@ -11,13 +11,16 @@ _AGAIN_S = 0.05
 async def end_tasks(*tasks: asyncio.Future[Any] | None) -> None:
     """Cancel tasks and wait until they have ended; their errors are taken note of, not raised.
 
-    One cancellation may be swallowed by redis-py while it makes a connection, so it is repeated.
+    A cancellation is repeated, since one may be swallowed: redis-py sends through
+    `asyncio.wait_for`, which on Python 3.11 forgets a cancellation that comes just when what it
+    waits for is done.
     """
-    left = {task for task in tasks if task is not None and not task.done()}
+    given = [task for task in tasks if task is not None]
+    left = {task for task in given if not task.done()}
     while left:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=_AGAIN_S)
-    for task in tasks:
-        if task is not None and not task.cancelled():
+    for task in given:
+        if not task.cancelled():
             task.exception()

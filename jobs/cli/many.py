@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.codes import Code, Problem
-from jobs.cli.context import PROGRAM, Cli
+from jobs.cli.codes import Problem
+from jobs.cli.context import Cli
 from jobs.cli.enqueue import schedule_options
-
-if TYPE_CHECKING:
-    from jobs import Client
-    from jobs.cli.lines import Lines, Row
-
-BATCH = 500
-TOLD = 10
-_OPTIONS = schedule_options()
 
 
 def enqueue_many(  # noqa: PLR0913 -- the options of a command
@@ -57,10 +46,53 @@ def enqueue_many(  # noqa: PLR0913 -- the options of a command
         typer.Option("--errors", metavar="FILE", help="Write rejected lines and reasons here."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the lines, send none.")] = False,
-    queue: _OPTIONS["queue"] = None,  # type: ignore[valid-type]  # Typer's options, shared with `enqueue JOB`
-    in_: _OPTIONS["in_"] = None,  # type: ignore[valid-type]
-    at: _OPTIONS["at"] = None,  # type: ignore[valid-type]
-    priority: _OPTIONS["priority"] = None,  # type: ignore[valid-type]
+    **shared: Any,
 ) -> int:
-    """Add jobs from a file: a line is {"job": name, …payload…}, or the payload with --job NAME."""
-    return 0
+    """Add jobs from a file: a line is {"job": name, …payload…}, or the payload with --job NAME.
+
+    JSONL has one object a line; CSV has a header, and an empty cell is an unset field. Lines that
+    do not validate are rejected and told, the others are sent; exit code 5.
+    """
+    from jobs.cli import application
+    from jobs.cli.bulk import Bulk, Plan
+    from jobs.cli.lines import open_lines
+    from jobs.cli.requests import call_options
+    from jobs.durations import parse_rate
+
+    if all_or_nothing and not validate:
+        raise Problem("--all-or-nothing needs the lines validated first", "drop --no-validate")
+    app = application.load(cli)
+    application.register(app)
+    if job is not None:
+        app.function(job)
+    plan = Plan(job, id_column, call_options(shared), all_or_nothing=all_or_nothing)
+    with open_lines(file, file_format) as lines:
+        bulk = Bulk(cli, app, lines, plan, resume_from, parse_rate(rate) if rate else None)
+        return _run(bulk, errors, validate=validate or dry_run, send=not dry_run)
+
+
+def _run(bulk: Any, errors: Path | None, *, validate: bool, send: bool) -> int:
+    with bulk.rejecting(errors):
+        code: int = bulk.run(validate=validate, send=send)
+    return code
+
+
+def with_schedule_options(function: Any) -> Any:
+    """The command with the options that `enqueue JOB` has too, in place of `**shared`."""
+    own = inspect.signature(function, eval_str=True).parameters.values()
+    named = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=None)
+        for name, annotation in schedule_options().items()
+    ]
+
+    def run(cli: Cli, **values: Any) -> int:
+        result: int = function(cli, **values)
+        return result
+
+    run.__doc__, run.__name__ = function.__doc__, function.__name__
+    run.__signature__ = inspect.Signature([*named, *shared])  # type: ignore[attr-defined]  # read by `command`
+    return run
+
+
+many = with_schedule_options(enqueue_many)

@@ -25,7 +25,7 @@ def build() -> typer.Typer:
     app.callback()(with_signature(_root, [], hidden=False))
     enqueue_group = group(cls=enqueue.EnqueueGroup)
     enqueue_group.callback()(with_signature(_enqueue, []))
-    add(enqueue_group, "many", many.enqueue_many, "Files")
+    add(enqueue_group, "many", many.many, "Files")
     app.add_typer(enqueue_group, name="enqueue", rich_help_panel=JOBS)
     for name, function, panel in COMMANDS:
         add(app, name, function, panel, cls=CLASSES.get(name, PlainCommand))

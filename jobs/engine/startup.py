@@ -10,7 +10,9 @@ from arq.connections import ArqRedis
 from jobs.client import Client
 from jobs.connections import as_server_error, trouble
 from jobs.errors import ConfigurationError
+from jobs.keys import SCHEMA_VERSION
 from jobs.server_check import check_server, read_server, server_name
+from jobs.store.workers import agree_on_schema
 
 logger = logging.getLogger("jobs.worker")
 
@@ -34,15 +36,22 @@ async def check(client: Client) -> str:
         Kind and version of the server, for people.
 
     Raises:
-        ConfigurationError: it evicts keys, is a replica, or too old.
+        ConfigurationError: it evicts keys, is a replica, or too old; or its data has a layout of
+            another release.
         ServerAway, ServerRefused: it does not answer, or not well.
     """
     try:
         info = await read_server(client)
+        schema = await agree_on_schema(client, client.prefix)
     except Exception as error:
         if trouble(error) is None:
             raise
         raise as_server_error(error, client.address) from error
+    if schema != SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"the data on this server has layout {schema}, this release reads {SCHEMA_VERSION}: "
+            "run the release that wrote it, or let its queues empty first"
+        )
     findings = check_server(info)
     for finding in findings:
         if finding.level == "warn":

@@ -41,6 +41,7 @@ class Snapshot:
     waiters: frozenset[bytes]
     stats: Mapping[bytes, bytes]
     sequence: int
+    token: int
     wakes: int
 
     @property
@@ -111,7 +112,8 @@ async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
         expiry=frozenset(expiry),
         waiters=frozenset(waiters),
         stats=stats,
-        sequence=int(sequence or 0),
+        sequence=sequence,
+        token=token,
         wakes=wakes,
     )
 
@@ -146,7 +148,11 @@ def _check_records(snapshot: Snapshot) -> list[str]:
     records = {i: unpack_record(packed) for i, packed in snapshot.records.items()}
     states = snapshot.states
     missing = {i for state in RECORDED for i in states[state]} - records.keys()
-    tokenless = [i for i in states[State.active] if i in records and records[i].token < 1]
+    tokens = {i: records[i].token for i in states[State.active] if i in records}
+    tokenless = [i for i, token in tokens.items() if token < 1]
+    unissued = [i for i, record in records.items() if record.token > snapshot.token]
+    holders = Counter(tokens.values())
+    shared = [i for i, token in tokens.items() if holders[token] > 1]
     misplaced = [i for i, at in states[State.waiting].items() if _is_misplaced(at, records.get(i))]
     mistimed = [
         i
@@ -156,6 +162,8 @@ def _check_records(snapshot: Snapshot) -> list[str]:
     return _findings(
         ("without the record that their state needs", missing),
         ("running without a token", tokenless),
+        ("running with the token of another job", shared),
+        ("with a token that was not given out yet", unissued),
         ("waiting at another place than their record says", misplaced),
         ("delayed to another time than their record says", mistimed),
     )

@@ -31,7 +31,9 @@ class Record(NamedTuple):
 
 
 def unpack_record(data: bytes) -> Record:
-    """The record in `data`."""
+    """The record in `data`; that of a new job when it is damaged, as the scripts have it."""
+    if len(data) != _FORMAT.size:
+        return Record(3, 0, 0, 0, 0, HAS_HISTORY, 0, 0)
     priority, token, *rest = _FORMAT.unpack(data)
     return Record(priority, int(token), *rest)
 

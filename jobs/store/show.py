@@ -32,6 +32,9 @@ STATE_KEYS: dict[State, str] = {
     State.parked: "parked",
 }
 
+#: How often a job that moves between two round trips is looked up.
+_LOOKS = 5
+
 _BY_ID = tuple(state for state in STATE_KEYS if state is not State.delayed)
 
 #: States whose newest jobs are the interesting ones.
@@ -53,9 +56,23 @@ class StoredJob(NamedTuple):
 
 
 async def read_jobs(client: Redis, keys: QueueKeys, ids: Sequence[str]) -> list[StoredJob | None]:
-    """Each of `ids` as it is stored, in order; `None` for one that the queue does not hold."""
-    if not ids:
-        return []
+    """Each of `ids` as it is stored, in order; `None` for one that the queue does not hold.
+
+    It takes two round trips, between which a job may move; one that was there and is in no state
+    is looked up again.
+    """
+    stored: dict[str, StoredJob | None] = {}
+    left = list(ids)
+    for _ in range(_LOOKS):
+        if not left:
+            break
+        stored |= (found := await _look(client, keys, left))
+        left = [job_id for job_id in left if job_id not in found]
+    return [stored.get(job_id) for job_id in ids]
+
+
+async def _look(client: Redis, keys: QueueKeys, ids: Sequence[str]) -> dict[str, StoredJob | None]:
+    """What one look finds; a job that moved meanwhile is left out."""
     async with client.pipeline(transaction=True) as pipe:
         pipe.hmget(keys.body, list(ids))
         pipe.hmget(keys.record, list(ids))
@@ -66,16 +83,13 @@ async def read_jobs(client: Redis, keys: QueueKeys, ids: Sequence[str]) -> list[
         bodies, records, results, *scores = await pipe.execute()
     found = dict(zip(_BY_ID, scores, strict=True))
     found[State.delayed] = await _due(client, keys, ids, records)
-    return [
-        _stored(
-            job_id,
-            bodies[n],
-            records[n],
-            results[n],
-            {state: column[n] for state, column in found.items()},
-        )
-        for n, job_id in enumerate(ids)
-    ]
+    looked: dict[str, StoredJob | None] = {}
+    for n, job_id in enumerate(ids):
+        places = {state: column[n] for state, column in found.items()}
+        job = _stored(job_id, bodies[n], records[n], results[n], places)
+        if job is not None or bodies[n] is None:
+            looked[job_id] = job
+    return looked
 
 
 async def _due(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from jobs.keys import QueueKeys, queues_key
+from jobs.keys import SCHEMA_VERSION, QueueKeys, queues_key, schema_key
 from jobs.store._script import AsyncCommands, script
 
 _BEAT = struct.Struct(">d")
@@ -20,6 +20,12 @@ class WorkerInfo(NamedTuple):
     id: str
     beat_ms: float
     data: dict[str, Any]
+
+
+async def agree_on_schema(client: AsyncCommands, prefix: str) -> int:
+    """The version of the layout in which this prefix is kept; ours, if nobody wrote one yet."""
+    await client.execute_command("SET", schema_key(prefix), SCHEMA_VERSION, "NX")
+    return int(await client.execute_command("GET", schema_key(prefix)))
 
 
 async def add_queues(client: AsyncCommands, prefix: str, names: Sequence[str]) -> None:

@@ -69,6 +69,7 @@ async def test_what_was_retried_trimmed_and_dropped_is_well(client: Client) -> N
 
 
 RECORD = pack_record(Record(3, 0, 0, 0, 0, 0, 7, 7))
+AHEAD = pack_record(Record(3, 99, 0, 0, 0, 0, 7, 7))
 
 DAMAGE = {
     "j7 (active, waiting)": ("ZADD", KEYS.leases, 1, "j7"),
@@ -82,6 +83,7 @@ DAMAGE = {
     "1 jobs awaited that have ended: j0": ("HSET", KEYS.waiters, "j0", "inbox"),
     "1 jobs without the record that their state needs: j6": ("HDEL", KEYS.record, "j6"),
     "1 jobs running without a token: j6": ("HSET", KEYS.record, "j6", RECORD),
+    "1 jobs with a token that was not given out yet: j6": ("HSET", KEYS.record, "j6", AHEAD),
     "1 jobs waiting at another place than their record says: j7": ("HSET", KEYS.record, "j7", RECORD),
     "1 jobs delayed to another time than their record says: later": ("ZADD", KEYS.later, 9, "later"),
     "waiting at a place that was not given out yet": ("ZADD", KEYS.ready, 999, "j7"),

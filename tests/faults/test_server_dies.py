@@ -79,6 +79,7 @@ async def test_a_killed_server_loses_nothing_that_it_confirmed(
                 )
                 server.kill()
                 server.start()
+                await client.connection_pool.disconnect()  # these are broken
                 assert await audit(client, KEYS) == []
             judgement = await assert_all_is_well(
                 client, workers.ledger, completed=450, most_duplicates=0
@@ -198,6 +199,7 @@ async def test_a_server_that_comes_back_empty(
     await wait_counts(client, active=5)
     private.kill()
     private.start()
+    await client.connection_pool.disconnect()  # these are broken
     await wait_until(
         lambda: workers.ledger.count("cancelled") == 5,
         description="jobs that the server does not know are cancelled",
@@ -279,4 +281,5 @@ async def test_jobs_that_are_due_when_the_server_returns(
             server.kill()
             await asyncio.sleep(0.6)  # the fault itself: longer than the delay
             server.start()
+            await client.connection_pool.disconnect()  # these are broken
             await assert_all_is_well(client, workers.ledger, completed=50, most_duplicates=0)

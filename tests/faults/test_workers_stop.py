@@ -143,10 +143,13 @@ async def test_a_frozen_worker_comes_back_too_late(
     gate.touch()
     await assert_all_is_well(client, workers.ledger, completed=10, most_duplicates=10)
     assert not lines(workers, "written", late.pid)
-    for job_id in [f"j{n}" for n in range(5)] + [f"h{n}" for n in range(5)]:
+    tokens = {e.job_id: e.token for e in lines(workers, "start", taker.pid)}
+    for job_id, token in tokens.items():
         info = await client.job_info(QUEUE, job_id)
         assert [entry["outcome"] for entry in info.history] == ["lost", "completed"]
-        assert (info.result, info.losses) == (2, 1)
+        assert (info.result, info.losses) == (token, 1)
+    assert len(tokens) == 10
+    assert min(tokens.values()) > max(e.token for e in lines(workers, "start", late.pid))
     assert (late.stop(), taker.stop()) == (0, 0)
 
 
@@ -169,14 +172,25 @@ async def test_a_frozen_worker_gets_its_own_job_back(
     assert taker.stop() == 0
     assert await counts(client) == {State.waiting: 1}
     late.thaw()
+    first, _, third = await wait_until(
+        lambda: tokens if len(tokens := tokens_begun(workers)) == 3 else None,
+        description="the job is claimed again",
+        timeout=2 * LEASE_S,
+    )
     await wait_until(
-        lambda: {e.token for e in lines(workers, "cancelled", late.pid)} == {1},
+        lambda: first in {e.token for e in lines(workers, "cancelled", late.pid)},
         description="the first attempt is cancelled",
         timeout=2 * LEASE_S,
     )
     gate.touch()
     await assert_all_is_well(client, workers.ledger, completed=1, most_duplicates=2)
-    assert (await client.job_info(QUEUE, "h0")).result == 3
+    info = await client.job_info(QUEUE, "h0")
+    assert (info.result, info.losses, info.interruptions) == (third, 1, 1)
+
+
+def tokens_begun(workers: Crew) -> list[int]:
+    """The tokens of all attempts, in the order in which they began."""
+    return [e.token for e in lines(workers, "start")]
 
 
 async def test_a_frozen_idle_crew_takes_nothing_along(
@@ -235,4 +249,8 @@ async def test_only_running_jobs_are_charged_for_a_lost_worker(
     await wait_settled(client)
     losses = [(await client.job_info(QUEUE, f"h{n}")).losses for n in range(12)]
     assert losses == [1, 1, 1] + [0] * 9
-    assert await client.hlen(KEYS.workers) == 1, "the dead worker is forgotten"
+
+    async def forgotten() -> bool:
+        return await client.hlen(KEYS.workers) == 1
+
+    await wait_until(forgotten, description="the dead worker is forgotten", timeout=2 * LEASE_S)

@@ -9,7 +9,7 @@ local state, name = state_of(id)
 if not state then return '' end
 if state == 'active' then
   local priority, token, failures, losses, interruptions, flags, sequence, available =
-    struct.unpack(RECORD, redis.call('HGET', record, id))
+    unpack_record(redis.call('HGET', record, id))
   flags = bit.bor(flags, CANCEL_ASKED)
   redis.call('HSET', record, id,
     pack_record(priority, token, failures, losses, interruptions, flags, sequence, available))

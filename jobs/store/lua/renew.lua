@@ -12,7 +12,7 @@ local held = redis.call('ZMSCORE', leases, unpack(ids))
 for n = 1, #ids do
   verdicts[n] = '0'
   if packed[n] and held[n] then
-    local _, token, _, _, _, flags = struct.unpack(RECORD, packed[n])
+    local _, token, _, _, _, flags = unpack_record(packed[n])
     if token == tonumber(ARGV[rest + 2 * n - 1]) then
       verdicts[n] = bit.band(flags, CANCEL_ASKED) > 0 and '2' or '1'
       extended[#extended + 1] = now + lease_ms

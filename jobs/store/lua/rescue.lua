@@ -12,7 +12,7 @@ for i = rest, #ARGV, 2 do
   local verdict = '0'
   local packed = redis.call('HGET', record, id)
   if packed and redis.call('ZSCORE', leases, id) == ARGV[i + 1] then
-    local priority, token, failures, losses, interruptions, flags, sequence, available = struct.unpack(RECORD, packed)
+    local priority, token, failures, losses, interruptions, flags, sequence, available = unpack_record(packed)
     losses = losses + 1
     flags = bit.bor(flags, HAS_HISTORY)
     redis.call('ZREM', leases, id)

@@ -14,7 +14,7 @@ for i = rest, #ARGV do
   if state and TERMINAL[state] then
     local priority, token = 3, 0
     local packed = redis.call('HGET', record, id)
-    if packed then priority, token = struct.unpack(RECORD, packed) end
+    if packed then priority, token = unpack_record(packed) end
     local sequence = redis.call('HINCRBY', config, 'sequence', 1)
     redis.call('HINCRBY', config, 'bytes:' .. state, -kept_bytes(id))
     redis.call('ZREM', TERMINAL[state], id)

@@ -17,7 +17,7 @@ elseif previous and previous[1] == request then
   reply[5] = previous[4]
   for n, id in ipairs(previous[2]) do
     local packed = redis.call('ZSCORE', leases, id) and redis.call('HGET', record, id)
-    if packed and select(2, struct.unpack(RECORD, packed)) == previous[3][n] then
+    if packed and select(2, unpack_record(packed)) == previous[3][n] then
       reply[#reply + 1] = id
       reply[#reply + 1] = redis.call('HGET', body, id)
       reply[#reply + 1] = packed

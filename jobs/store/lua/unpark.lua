@@ -9,7 +9,7 @@ local moved = 0
 for i = rest, #ARGV do
   local id = ARGV[i]
   if redis.call('ZREM', parked, id) == 1 then
-    local priority, token, failures, losses, interruptions, flags = struct.unpack(RECORD, redis.call('HGET', record, id))
+    local priority, token, failures, losses, interruptions, flags = unpack_record(redis.call('HGET', record, id))
     local sequence = redis.call('HINCRBY', config, 'sequence', 1)
     redis.call('HSET', record, id, pack_record(priority, token, failures, losses, interruptions, flags, sequence, now))
     redis.call('ZADD', ready, priority * SPAN + sequence, id)

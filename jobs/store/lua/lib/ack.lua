@@ -22,7 +22,7 @@ local function requeue(id, line, verb, delay, priority, token, failures, losses,
 end
 local function ack(first, packed, policy)
   local id, verb, line = ARGV[first], ARGV[first + 2], ARGV[first + 6]
-  local priority, token, failures, losses, interruptions, flags, sequence, available = struct.unpack(RECORD, packed)
+  local priority, token, failures, losses, interruptions, flags, sequence, available = unpack_record(packed)
   if token ~= tonumber(ARGV[first + 1]) then return '0' end
   local state = VERBS[verb]
   if state then

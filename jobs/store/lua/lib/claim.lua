@@ -1,5 +1,6 @@
 -- leases up to `want` waiting jobs; a job claimed for the first time gets its record here.
--- Tokens grow over the whole queue: one of an earlier job of the same id proves nothing
+-- Tokens grow over the whole queue: one of an earlier job of the same id proves nothing.
+-- An id without a body, which only damage can leave behind, is dropped: nobody could run it
 local function within_rate(want)
   if rate_limit == 0 or want == 0 then return want, -1 end
   want = math.min(want, rate_limit)
@@ -18,29 +19,34 @@ local function note_rate(number)
 end
 local function lease(popped, reply)
   local ids, tokens, records, deadlines = {}, {}, {}, {}
-  for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
-  local stored = redis.call('HMGET', body, unpack(ids))
-  local packed = redis.call('HMGET', record, unpack(ids))
-  local last = redis.call('HINCRBY', config, 'token', #ids) - #ids
-  for n, id in ipairs(ids) do
-    local score = tonumber(popped[2 * n])
-    local priority, failures, losses, interruptions, flags = math.floor(score / SPAN), 0, 0, 0, 0
-    local _
-    local sequence, available = score % SPAN, struct.unpack('>d', stored[n])
-    if packed[n] then
-      priority, _, failures, losses, interruptions, flags, sequence, available = struct.unpack(RECORD, packed[n])
+  local asked = {}
+  for i = 1, #popped, 2 do asked[#asked + 1] = popped[i] end
+  local stored = redis.call('HMGET', body, unpack(asked))
+  local packed = redis.call('HMGET', record, unpack(asked))
+  local last = redis.call('HINCRBY', config, 'token', #asked) - #asked
+  for n, id in ipairs(asked) do
+    if stored[n] then
+      local score = tonumber(popped[2 * n])
+      local priority, failures, losses, interruptions, flags = math.floor(score / SPAN), 0, 0, 0, 0
+      local _
+      local sequence, available = score % SPAN, struct.unpack('>d', stored[n])
+      if packed[n] then
+        priority, _, failures, losses, interruptions, flags, sequence, available = unpack_record(packed[n])
+      end
+      local fresh = pack_record(priority, last + n, failures, losses, interruptions, flags, sequence, available)
+      ids[#ids + 1] = id
+      tokens[#tokens + 1] = last + n
+      records[#records + 1] = id
+      records[#records + 1] = fresh
+      deadlines[#deadlines + 1] = now + lease_ms
+      deadlines[#deadlines + 1] = id
+      reply[#reply + 1] = id
+      reply[#reply + 1] = stored[n]
+      reply[#reply + 1] = fresh
+      bucket('wait', math.max(0, now - available))
     end
-    tokens[n] = last + n
-    local fresh = pack_record(priority, tokens[n], failures, losses, interruptions, flags, sequence, available)
-    records[#records + 1] = id
-    records[#records + 1] = fresh
-    deadlines[#deadlines + 1] = now + lease_ms
-    deadlines[#deadlines + 1] = id
-    reply[#reply + 1] = id
-    reply[#reply + 1] = stored[n]
-    reply[#reply + 1] = fresh
-    bucket('wait', math.max(0, now - available))
   end
+  if #ids == 0 then return ids, tokens end
   redis.call('HSET', record, unpack(records))
   redis.call('ZADD', leases, unpack(deadlines))
   count('claimed', #ids)

@@ -11,7 +11,7 @@ local function stage()
   local packed = redis.call('HMGET', record, unpack(ids))
   local sequence = redis.call('HINCRBY', config, 'sequence', #ids) - #ids
   for n = 1, #ids do
-    local priority, token, failures, losses, interruptions, flags = struct.unpack(RECORD, packed[n])
+    local priority, token, failures, losses, interruptions, flags = unpack_record(packed[n])
     scores[#scores + 1] = priority * SPAN + sequence + n
     scores[#scores + 1] = ids[n]
     records[#records + 1] = ids[n]

@@ -8,7 +8,7 @@ local function state_of(id)
   end
   local packed = redis.call('HGET', record, id)
   if not packed then return false end
-  local _, _, _, _, _, _, sequence = struct.unpack(RECORD, packed)
+  local _, _, _, _, _, _, sequence = unpack_record(packed)
   local name = late(sequence, id)
   if redis.call('ZSCORE', later, name) then return 'delayed', name end
   return false
