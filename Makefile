@@ -34,7 +34,6 @@ check: venv ## format, lint, types, architecture: all that needs no server
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
-	@if [ -d tests/typing ]; then echo $(BIN)/basedpyright; $(BIN)/basedpyright; fi
 	$(BIN)/python -m pytest -q tests/architecture
 
 lint: venv ## repair what the linter can repair, and show the rest

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from jobs.backoff import Backoff, exponential
-from jobs.durations import Duration, parse_rate, to_ms
+from jobs.durations import MAX_MS, Duration, parse_rate, to_ms
 from jobs.errors import InvalidOption, did_you_mean
 from jobs.keys import check_name
 
@@ -36,7 +36,7 @@ class Keep:
             limit.
 
     Raises:
-        InvalidOption: a limit is negative.
+        InvalidOption: a limit is negative, or no whole number.
     """
 
     age: Duration | None = None
@@ -46,8 +46,10 @@ class Keep:
     def __post_init__(self) -> None:
         for name in ("count", "max_bytes"):
             value = getattr(self, name)
-            if value is not None and value < 0:
-                raise InvalidOption(f"`{name}` of Keep is 0 or more, not {value!r}")
+            if value is not None and (type(value) is not int or value < 0):
+                raise InvalidOption(
+                    f"`{name}` of Keep is a whole number of 0 or more, not {value!r}"
+                )
         if self.age is not None:
             to_ms(self.age, what="age")
 
@@ -64,10 +66,18 @@ KEEP_FOREVER = Keep()
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `limit` claims in any `period_ms` milliseconds, over all workers; never drops."""
+    """At most `limit` claims in any `period_ms` milliseconds, over all workers; never drops.
+
+    Raises:
+        InvalidOption: `limit` or `period_ms` is below 1; for the scripts 0 means no limit.
+    """
 
     limit: int
     period_ms: int
+
+    def __post_init__(self) -> None:
+        _check_count("limit", self.limit, 1, 10**15)
+        _check_count("period_ms", self.period_ms, 1, MAX_MS)
 
     @classmethod
     def of(cls, value: RateLimit | str) -> RateLimit:

@@ -60,7 +60,11 @@ _BY_TYPE: list[tuple[type[BaseException], Code, str]] = [
     (errors.WrongState, Code.refused, "`arq-jobs show ID` tells its state"),
     (errors.DuplicateJob, Code.refused, "`arq-jobs show ID` tells its state"),
     (errors.ResultTimeout, Code.timed_out, "`arq-jobs wait ID` waits again"),
-    (errors.JobFailed, Code.failed, "`arq-jobs show ID` has the trace, `arq-jobs retry ID` repeats"),
+    (
+        errors.JobFailed,
+        Code.failed,
+        "`arq-jobs show ID` has the trace, `arq-jobs retry ID` repeats",
+    ),
     (errors.JobsError, Code.usage, ""),
     (KeyboardInterrupt, Code.interrupted, ""),
 ]

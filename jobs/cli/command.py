@@ -87,7 +87,9 @@ def with_signature(
 ) -> Command:
     """Make Typer see these parameters, behind the context and before the global options."""
     keyword = inspect.Parameter.KEYWORD_ONLY
-    ctx = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    ctx = inspect.Parameter(
+        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
     added = [
         inspect.Parameter(name, keyword, annotation=annotation, default=_EMPTY[name])
         for name, annotation in _globals(hidden=hidden).items()

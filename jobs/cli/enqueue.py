@@ -139,9 +139,7 @@ def _positional_parameter() -> inspect.Parameter:
 
 
 def _option(annotation: Any, flag: str, text: str, metavar: str | None = None) -> Any:
-    option = typer.Option(
-        flag, help=text, metavar=metavar, rich_help_panel=JOB, show_default=False
-    )
+    option = typer.Option(flag, help=text, metavar=metavar, rich_help_panel=JOB, show_default=False)
     return Annotated[annotation, option]
 
 
@@ -150,7 +148,9 @@ def schedule_options() -> dict[str, Any]:
     return {
         "queue": _option(str | None, "--queue", "Another queue than the job's own.", "NAME"),
         "in_": _option(str | None, "--in", "Wait this long before it may run.", "5m"),
-        "at": _option(str | None, "--at", "Run not before 2026-12-01T09:00[Europe/Berlin].", "TIME"),
+        "at": _option(
+            str | None, "--at", "Run not before 2026-12-01T09:00[Europe/Berlin].", "TIME"
+        ),
         "priority": _option(int | None, "--priority", "1 (first) to 1000 (last)."),
         "attempts": _option(int | None, "--attempts", "Total runs allowed."),
         "timeout": _option(str | None, "--timeout", "Limit of one attempt.", "30s"),
@@ -192,9 +192,7 @@ def enqueue_one(
     fields = fields_of(function)
     try:
         payload = read_data(values["data"]) | read_fields(function, fields, values)
-        request = make_request(
-            function, payload, call_options(values), values.get("args") or ()
-        )
+        request = make_request(function, payload, call_options(values), values.get("args") or ())
     except InvalidPayload as error:
         raise payload_problem(error, fields) from None
     if values["dry_run"]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from jobs.metrics import QueueMetrics
 
 DEFAULT_WATCH = "2s"
-COLUMNS = ["queue", "waiting", "active", "delayed", "parked", "completed/h", "failed/h", "retried/h",
-           "dead", "avg run", "run p95", "wait p95", "oldest"]  # fmt: skip
+COLUMNS = ["queue", "waiting", "active", "delayed", "parked", "done/h", "failed/h", "dead",
+           "run avg", "run p95", "wait p95", "oldest"]  # fmt: skip
 
 
 class MetricsCommand(PlainCommand):
@@ -120,7 +120,7 @@ def _row(metrics: QueueMetrics) -> list[object]:
 
     m = metrics
     return [
-        m.queue, m.waiting, m.active, m.delayed, m.parked, m.completed, m.failed, m.retried, m.dead,
+        m.queue, m.waiting, m.active, m.delayed, m.parked, m.completed, m.failed, m.dead,
         span(m.avg_processing_ms), span(m.run.p95), span(m.wait.p95), span(m.oldest_waiting_ms),
     ]  # fmt: skip
 

@@ -158,7 +158,9 @@ def shape(hint: Any) -> Shape:
             return Shape(str, read_json, "JSON")
         inner = Shape(str) if inner.annotation is bool else inner
         return Shape(
-            list[inner.annotation], lambda texts: [inner.read(text) for text in texts], inner.metavar
+            list[inner.annotation],
+            lambda texts: [inner.read(text) for text in texts],
+            inner.metavar,
         )
     if bare is not Any and (kind := _text_kind(bare)):
         return Shape(str, metavar=kind)

@@ -21,7 +21,10 @@ Problems = list[tuple[str, str]]
 
 
 def make_request(
-    function: Function, values: Mapping[str, Any], options: Mapping[str, Any], args: Sequence[Any] = ()
+    function: Function,
+    values: Mapping[str, Any],
+    options: Mapping[str, Any],
+    args: Sequence[Any] = (),
 ) -> Request:
     """A validated request for one job.
 
@@ -49,9 +52,7 @@ def _unknown(function: Function, fields: list[Field], values: Mapping[str, Any])
         return []
     if function.signature.model is not None:
         known |= function.signature.model.model_fields.keys()
-    return [
-        (key, f"unknown field{did_you_mean(key, known)}") for key in values if key not in known
-    ]
+    return [(key, f"unknown field{did_you_mean(key, known)}") for key in values if key not in known]
 
 
 def _missing(

@@ -89,7 +89,7 @@ def _explain(error: BaseException) -> int:
 
 def _usage(error: BaseException) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(error.format_message())  # type: ignore[attr-defined]
+        typer.echo(error.format_message(), err=True)  # type: ignore[attr-defined]
         return Code.usage
     message: str = error.format_message()  # type: ignore[attr-defined]
     wrong = getattr(error, "option_name", None)

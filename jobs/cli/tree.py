@@ -7,7 +7,19 @@ from typing import Any
 
 import typer
 
-from jobs.cli import changing, dead_letters, enqueue, looking, many, metrics, types, worker
+from jobs.cli import (
+    about,
+    changing,
+    dead_letters,
+    dev,
+    doctor,
+    enqueue,
+    looking,
+    many,
+    metrics,
+    types,
+    worker,
+)
 from jobs.cli.command import (
     Command,
     PlainCommand,
@@ -30,9 +42,14 @@ def build() -> typer.Typer:
     for name, function, panel in COMMANDS:
         add(app, name, function, panel, cls=CLASSES.get(name, PlainCommand))
     dlq = group(help="Dead letters: jobs that failed for good.")
+    dlq.callback()(with_signature(_dlq, []))
     for name, function in DEAD_LETTERS:
         add(dlq, name, function, "Commands")
     app.add_typer(dlq, name="dlq", rich_help_panel=JOBS)
+    config = group(help="The settings of this program.")
+    config.callback()(with_signature(_config, []))
+    add(config, "show", about.config_show, "Commands")
+    app.add_typer(config, name="config", rich_help_panel=PLUMBING)
     return app
 
 
@@ -47,6 +64,11 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("cancel", changing.cancel, JOBS),
     ("types", types.types, JOBS),
     ("worker", worker.worker, RUN),
+    ("dev", dev.dev, RUN),
+    ("doctor", doctor.doctor, PLUMBING),
+    ("shell-init", about.shell_init, PLUMBING),
+    ("version", about.version, PLUMBING),
+    ("help", about.show_help, PLUMBING),
 ]
 DEAD_LETTERS: list[tuple[str, Command]] = [
     ("list", dead_letters.list_dead),
@@ -57,7 +79,11 @@ CLASSES = {"metrics": metrics.MetricsCommand}
 
 
 def add(
-    app: typer.Typer, name: str, function: Command, panel: str, cls: type[PlainCommand] = PlainCommand
+    app: typer.Typer,
+    name: str,
+    function: Command,
+    panel: str,
+    cls: type[PlainCommand] = PlainCommand,
 ) -> None:
     """Add one command with the global options."""
     app.command(name, cls=cls, rich_help_panel=panel)(command(function))
@@ -83,4 +109,14 @@ def _root(ctx: typer.Context, **values: Any) -> None:
 
 def _enqueue(ctx: typer.Context, **values: Any) -> None:
     """Add one job; its options come from the job's payload."""
+    take_globals(ctx, values)
+
+
+def _dlq(ctx: typer.Context, **values: Any) -> None:
+    """Dead letters: jobs that failed for good."""
+    take_globals(ctx, values)
+
+
+def _config(ctx: typer.Context, **values: Any) -> None:
+    """The settings of this program."""
     take_globals(ctx, values)

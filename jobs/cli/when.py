@@ -10,6 +10,7 @@ from jobs import clock
 from jobs.cli.codes import Problem
 from jobs.durations import format_ms
 
+SECOND_MS = 1000
 _AT = re.compile(r"(?P<time>[^\[\]]+)(?:\[(?P<zone>[^\[\]]+)\])?")
 
 
@@ -54,8 +55,11 @@ def until(at: datetime | None) -> str:
 
 
 def span(ms: float | None) -> str:
-    """A length of time for people, in its two largest units; `-` for none."""
+    """A length of time for people, in its largest unit: `12 ms`, `3.2 s`, `5 m`; `-` for none."""
     if ms is None:
         return "-"
-    whole = max(0, round(ms))
-    return format_ms(whole if whole < 1000 else whole // 1000 * 1000, parts=2)  # noqa: PLR2004 -- below a second, ms count
+    if ms < SECOND_MS:
+        return f"{max(0, round(ms))} ms"
+    if ms < 10 * SECOND_MS:
+        return f"{ms / SECOND_MS:.1f} s"
+    return format_ms(round(ms), parts=1)

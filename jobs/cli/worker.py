@@ -65,9 +65,10 @@ def run_here(cli: Cli, queues: str | None, concurrency: int | None, *, burst: bo
     end_with_parent()
     logs.configure(*_level(cli))
     app = application.load(cli)
-    arguments = worker_arguments(cli, app, queues, concurrency, burst=burst)
+    chosen = _chosen(app, queues)
+    arguments = worker_arguments(cli, app, concurrency, burst=burst)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(arguments))
+        runner.run(_serve(arguments, chosen))
     return Code.ok
 
 
@@ -78,12 +79,12 @@ def _level(cli: Cli) -> tuple[int]:
 
 
 def worker_arguments(
-    cli: Cli, app: Application, queues: str | None, concurrency: int | None, *, burst: bool
+    cli: Cli, app: Application, concurrency: int | None, *, burst: bool
 ) -> dict[str, Any]:
     """What the worker is made from: the settings, with the command line over them.
 
     Raises:
-        Problem: no server is configured, or a queue does not exist.
+        Problem: no server is configured.
     """
     from jobs.cli.server import find_server
 
@@ -94,31 +95,19 @@ def worker_arguments(
         given["burst"] = True
     if concurrency is not None:
         given["max_jobs"] = concurrency
-    return _only(app, given, _names(queues)) if queues else given
-
-
-def _names(queues: str) -> list[str]:
-    return [name.strip() for name in queues.split(",") if name.strip()]
-
-
-def _only(app: Application, given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The settings reduced to some queues: their functions, and cron jobs with their own queue."""
-    from jobs.cli.metrics import check_queues
-
-    check_queues(list(names), sorted(app.queues))
-    functions = [f for f in given.get("functions", ()) if _queue_of(app, f) in names]
-    given["functions"] = functions
-    given["queues"] = [app.queues[name] for name in names]
-    if app.default_queue not in names:
-        given.pop("cron_jobs", None)
     return given
 
 
-def _queue_of(app: Application, function: Any) -> str:
-    from jobs import JobFunction
+def _chosen(app: Application, queues: str | None) -> list[str]:
+    """The queues to serve. All functions stay known, so that no job of another is parked.
 
-    own = function.function.queue if isinstance(function, JobFunction) else app.default_queue
-    return own or "default"
+    Raises:
+        Problem: one that the application does not have.
+    """
+    from jobs.cli.metrics import check_queues
+
+    names = [name.strip() for name in (queues or "").split(",") if name.strip()]
+    return check_queues(names, sorted(app.queues))
 
 
 def _loop_factory() -> Any:
@@ -129,10 +118,11 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-async def _serve(arguments: dict[str, Any]) -> None:
+async def _serve(arguments: dict[str, Any], chosen: Sequence[str]) -> None:
     from jobs import Worker
 
     worker = Worker(**arguments)
+    worker.queues = {name: worker.queues[name] for name in chosen}
     try:
         await worker.async_run()
     finally:

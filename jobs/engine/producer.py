@@ -206,14 +206,12 @@ class Producer:
             if self._soon:
                 self._soon.pop(claimed.id, None)
             station.held[claimed.id] = run
-            run.task = asyncio.create_task(self._run(run, answer.now_ms), name=f"job-{claimed.id}")
+            work = station.executor.run(run, answer.now_ms)
+            run.task = asyncio.create_task(work, name=f"job-{claimed.id}")
             run.task.add_done_callback(lambda task, run=run: self._ended(run, task))  # type: ignore[misc]  # mypy infers no type for the default
         if answer.jobs:
             station.counters.started += len(answer.jobs)
             station.budget.spend(len(answer.jobs))
-
-    async def _run(self, run: Run, now_ms: float) -> store.Ack | None:
-        return await self.station.executor.run(run, now_ms)
 
     def _ended(self, run: Run, task: asyncio.Task[store.Ack | None]) -> None:
         """A job's task is done: its slot is free, and its ack waits for the next step."""

@@ -7,7 +7,7 @@ tests, for `arq-jobs` commands and for the hour after an accident, not for every
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from redis.exceptions import WatchError
 
 from jobs.keys import QueueKeys
 from jobs.states import TERMINAL, State
-from jobs.store.record import SPAN, Record, unpack_record
+from jobs.store.record import SPAN, Record, late_id, late_name, unpack_record
 from jobs.store.show import STATE_KEYS
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Snapshot:
     """The names in a queue at one moment, without bodies and results themselves."""
 
     states: Mapping[State, Mapping[bytes, float]]
+    late_names: frozenset[bytes]
     bodies: frozenset[bytes]
     records: Mapping[bytes, bytes]
     results: frozenset[bytes]
@@ -91,21 +92,18 @@ async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
         pipe.zrange(keys.expiry, 0, -1)
         pipe.hkeys(keys.waiters)
         pipe.hgetall(keys.stats)
-        pipe.hget(keys.config, "sequence")
+        pipe.hmget(keys.config, "sequence", "token")
         pipe.llen(keys.wake)
-        (
-            *states,
-            bodies,
-            records,
-            results,
-            expiry,
-            waiters,
-            stats,
-            sequence,
-            wakes,
-        ) = await pipe.execute()
+        *sets, bodies, records, results, expiry, waiters, stats, last, wakes = await pipe.execute()
+    sequence, token = (int(number or 0) for number in last)
+    states = {state: dict(ids) for state, ids in zip(STATE_KEYS, sets, strict=True)}
+    names = states[State.delayed]
     return Snapshot(
-        states={state: dict(ids) for state, ids in zip(STATE_KEYS, states, strict=True)},
+        states={
+            **states,
+            State.delayed: {late_id(name).encode(): at for name, at in names.items()},
+        },
+        late_names=frozenset(names),
         bodies=frozenset(bodies),
         records=records,
         results=frozenset(results),
@@ -147,26 +145,44 @@ def _check_records(snapshot: Snapshot) -> list[str]:
     """Records say the same as the sets in which their jobs stand."""
     records = {i: unpack_record(packed) for i, packed in snapshot.records.items()}
     states = snapshot.states
-    missing = {i for state in RECORDED for i in states[state]} - records.keys()
-    tokens = {i: records[i].token for i in states[State.active] if i in records}
-    tokenless = [i for i, token in tokens.items() if token < 1]
-    unissued = [i for i, record in records.items() if record.token > snapshot.token]
-    holders = Counter(tokens.values())
-    shared = [i for i, token in tokens.items() if holders[token] > 1]
-    misplaced = [i for i, at in states[State.waiting].items() if _is_misplaced(at, records.get(i))]
-    mistimed = [
-        i
-        for i, at in states[State.delayed].items()
-        if i in records and records[i].available_ms != at
-    ]
+    delayed = {i: at for i, at in states[State.delayed].items() if i in records}
     return _findings(
-        ("without the record that their state needs", missing),
-        ("running without a token", tokenless),
-        ("running with the token of another job", shared),
-        ("with a token that was not given out yet", unissued),
-        ("waiting at another place than their record says", misplaced),
-        ("delayed to another time than their record says", mistimed),
+        (
+            "without the record that their state needs",
+            {i for state in RECORDED for i in states[state]} - records.keys(),
+        ),
+        (
+            "waiting at another place than their record says",
+            [i for i, at in states[State.waiting].items() if _is_misplaced(at, records.get(i))],
+        ),
+        (
+            "delayed to another time than their record says",
+            [i for i, at in delayed.items() if records[i].available_ms != at],
+        ),
+        (
+            "delayed under another name than their record says",
+            [i for i in delayed if _late_name(i, records[i]) not in snapshot.late_names],
+        ),
+        *_token_checks(snapshot, records),
     )
+
+
+def _token_checks(
+    snapshot: Snapshot, records: Mapping[bytes, Record]
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """No two claims have one token, and none is greater than the last one given out."""
+    held = {i: records[i].token for i in snapshot.states[State.active] if i in records}
+    holders = Counter(held.values())
+    yield "running without a token", [i for i, token in held.items() if token < 1]
+    yield "running with the token of another job", [i for i, t in held.items() if holders[t] > 1]
+    yield (
+        "with a token that was not given out yet",
+        [i for i, record in records.items() if record.token > snapshot.token],
+    )
+
+
+def _late_name(job_id: bytes, record: Record) -> bytes:
+    return late_name(record.sequence, job_id.decode())
 
 
 def _is_misplaced(score: float, record: Record | None) -> bool:

@@ -73,9 +73,7 @@ async def wait_settled(client: Client, timeout_s: float = 15.0) -> dict[State, i
         found = await counts(client)
         return not UNENDED & found.keys()
 
-    await wait_until(
-        settled, description="no job waits or runs", timeout=timeout_s, poll=0.02
-    )
+    await wait_until(settled, description="no job waits or runs", timeout=timeout_s, poll=0.02)
     return found
 
 

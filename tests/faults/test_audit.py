@@ -11,7 +11,7 @@ from jobs.states import TERMINAL
 from jobs.store import queue as store
 from jobs.store.audit import audit
 from jobs.store.queue import Ack, Turn, Verb
-from jobs.store.record import Record, pack_record
+from jobs.store.record import Record, late_name, pack_record
 from tests.faults.judging import KEYS, QUEUE
 
 KEPT = (-1, -1, -1)
@@ -69,6 +69,7 @@ async def test_what_was_retried_trimmed_and_dropped_is_well(client: Client) -> N
 
 
 RECORD = pack_record(Record(3, 0, 0, 0, 0, 0, 7, 7))
+LATE = late_name(9, "later")
 AHEAD = pack_record(Record(3, 99, 0, 0, 0, 0, 7, 7))
 
 DAMAGE = {
@@ -84,8 +85,13 @@ DAMAGE = {
     "1 jobs without the record that their state needs: j6": ("HDEL", KEYS.record, "j6"),
     "1 jobs running without a token: j6": ("HSET", KEYS.record, "j6", RECORD),
     "1 jobs with a token that was not given out yet: j6": ("HSET", KEYS.record, "j6", AHEAD),
-    "1 jobs waiting at another place than their record says: j7": ("HSET", KEYS.record, "j7", RECORD),
-    "1 jobs delayed to another time than their record says: later": ("ZADD", KEYS.later, 9, "later"),
+    "1 jobs waiting at another place than their record says: j7": (
+        "HSET",
+        KEYS.record,
+        "j7",
+        RECORD,
+    ),
+    "1 jobs delayed to another time than their record says: later": ("ZADD", KEYS.later, 9, LATE),
     "waiting at a place that was not given out yet": ("ZADD", KEYS.ready, 999, "j7"),
     "2 jobs waiting at a place of another job: j5, j7": ("ZADD", KEYS.ready, 13194139533318, "j7"),
     "1 counters are no counts: 1:claimed": ("HSET", KEYS.stats, "1:claimed", "-3"),

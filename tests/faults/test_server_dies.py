@@ -238,9 +238,7 @@ async def test_a_full_server_takes_no_jobs_and_ends_those_it_has(
     await wait_counts(client, completed=150)
     await client.config_set("maxmemory", "0")
     await enqueue_work(client, workers.ledger, 10, lambda: 5, prefix="after")
-    judgement = await assert_all_is_well(
-        client, workers.ledger, completed=160, most_duplicates=0
-    )
+    judgement = await assert_all_is_well(client, workers.ledger, completed=160, most_duplicates=0)
     assert judgement.attempts.total() == 160
     assert await lost(client) == 0
     assert worker.stop() == 0

@@ -42,9 +42,7 @@ async def client(redis_url: str) -> AsyncIterator[Client]:
 async def hold(client: Client, workers: Crew, number: int, gate: Path, prefix: str = "h") -> None:
     """Enqueue jobs that run until the gate is made."""
     request = Request("hold", kwargs={"gate": str(gate)})
-    await enqueue_noted(
-        client, workers.ledger, {f"{prefix}{n}": request for n in range(number)}
-    )
+    await enqueue_noted(client, workers.ledger, {f"{prefix}{n}": request for n in range(number)})
 
 
 def lines(workers: Crew, kind: str, pid: int | None = None) -> list[Entry]:
@@ -132,7 +130,9 @@ async def test_a_frozen_worker_comes_back_too_late(
     )
     late.thaw()
     await wait_until(
-        lambda: {f"h{n}" for n in range(5)} <= {e.job_id for e in lines(workers, "cancelled", late.pid)},
+        lambda: (
+            {f"h{n}" for n in range(5)} <= {e.job_id for e in lines(workers, "cancelled", late.pid)}
+        ),
         description="the jobs that still run in the late worker are cancelled",
         timeout=LEASE_S,
     )

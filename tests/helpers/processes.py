@@ -136,7 +136,9 @@ class Crew:
         self._folder = folder
         self._settings = settings
 
-    def start(self, *, url: str | None = None, ready: bool = True, **settings: Any) -> WorkerProcess:
+    def start(
+        self, *, url: str | None = None, ready: bool = True, **settings: Any
+    ) -> WorkerProcess:
         """Start one process; by default return when it works."""
         return self.start_many(1, url=url, ready=ready, **settings)[0]
 
