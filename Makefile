@@ -22,7 +22,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
 	while IFS='|' read -r target words; do printf '  make %-8s %s\n' "$$target" "$$words"; done
 
-run: ## start the demo: server, worker, mail sink, dashboard (ARGS="--once" ends by itself)
+run: ## start the demo: server, worker, mail, fake services (ARGS="--once" ends by itself)
 	@$(FIND_PYTHON); "$$python" tools/environment.py run
 	@$(BIN)/arq-jobs dev --demo $(ARGS)
 

@@ -24,6 +24,7 @@ from jobs.codec import MAX_BODY_BYTES
 from jobs.connections import (
     RedisSettings,
     as_server_error,
+    asks_server,
     connection_options,
     never_sent,
     trouble,
@@ -240,8 +241,10 @@ class Client(ArqRedis):
 
     def queue(self, name: str = keys.DEFAULT_QUEUE) -> QueueView:
         """The view of one queue: counts, pages of jobs, figures, retry and cancel."""
-        return QueueView(self, keys.check_name(name), self.prefix, self.job_deserializer)
+        name = keys.check_name(name)
+        return QueueView(self, self.address, name, self.prefix, self.job_deserializer)
 
+    @asks_server
     async def queues(self) -> list[str]:
         """The names of all queues that ever had a job, sorted."""
         return await registry_store.all_queues(self, self.prefix)
@@ -258,6 +261,7 @@ class Client(ArqRedis):
         """Cancel a job; the state in which it was found, `None` if the queue has it not."""
         return await self.queue(queue).cancel(job_id, reason)
 
+    @asks_server
     async def wait_end(self, queue: str, job_id: str, timeout_s: float | None) -> results.End:
         """Wait for the end of a job.
 
@@ -321,7 +325,7 @@ class Client(ArqRedis):
         return options.get("path") or f"{options.get('host', '?')}:{options.get('port', '?')}"
 
     async def __aenter__(self) -> Self:
-        clients.setdefault(asyncio.get_running_loop(), self)
+        lend(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -331,13 +335,27 @@ class Client(ArqRedis):
         """Close the connections; the client can be used again and then opens new ones."""
         if inbox := self.__dict__.pop("_own_inbox", None):
             await inbox.aclose()
-        for loop in [loop for loop, client in clients.items() if client is self]:
-            del clients[loop]
+        forget(self)
         await super().aclose(close_connection_pool)
 
 
 #: The client that functions enqueue through when they are given none, by event loop.
 clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = weakref.WeakKeyDictionary()
+
+
+def lend(client: Client) -> Client | None:
+    """Let functions enqueue through `client` in this loop; `None` if they have one already."""
+    loop = asyncio.get_running_loop()
+    if loop in clients:
+        return None
+    clients[loop] = client
+    return client
+
+
+def forget(client: Client) -> None:
+    """Functions do not enqueue through `client` any more."""
+    for loop in [loop for loop, known in clients.items() if known is client]:
+        del clients[loop]
 
 
 def default_settings() -> RedisSettings:

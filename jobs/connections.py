@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
 from enum import Enum, auto
-from typing import Any, cast
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import arq.connections
@@ -14,6 +16,10 @@ import redis.asyncio
 from redis import exceptions as redis_errors
 
 from jobs.errors import ConfigurationError, ServerAway, ServerError, ServerRefused, did_you_mean
+
+P = ParamSpec("P")
+R = TypeVar("R")
+A = TypeVar("A", bound="Addressed")
 
 #: Seconds without any answer after which a connection is given up (arq-B4: arq waits for ever).
 SOCKET_TIMEOUT_S = 5.0
@@ -198,6 +204,31 @@ def as_server_error(error: BaseException, address: str) -> ServerError:
             return ServerAway(
                 f"no server answers at {address} ({error}): is it running, and is REDIS_URL right?"
             )
+
+
+class Addressed(Protocol):
+    """Something that knows which server it asks."""
+
+    @property
+    def address(self) -> str:
+        """Where the server is, for people."""
+
+
+def asks_server(
+    method: Callable[Concatenate[A, P], Awaitable[R]],
+) -> Callable[Concatenate[A, P], Awaitable[R]]:
+    """Decorates a method: errors of redis-py come out as `ServerError`."""
+
+    @wraps(method)
+    async def asking(self: A, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(self, *args, **kwargs)
+        except Exception as error:
+            if trouble(error) is None:
+                raise
+            raise as_server_error(error, self.address) from error
+
+    return asking
 
 
 def never_sent(error: BaseException) -> bool:

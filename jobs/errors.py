@@ -200,3 +200,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The clause ` (did you mean 'x'?)` when a known word is close to `word`, else nothing."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def text_of(error: BaseException) -> str:
+    """The error's own text; a sentence in its place where making it fails."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 -- the author's code may raise anything here too
+        return f"the text of this {type(error).__name__} cannot be made"
+
+
+def writable(text: str) -> str:
+    """`text` with lone surrogates (undecodable file names) escaped, so that it can be written."""
+    return text.encode("utf-8", "backslashreplace").decode()

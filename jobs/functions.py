@@ -155,6 +155,8 @@ def job(function: Callable[[Context, M], Awaitable[R]], /) -> ModelFunction[M, R
 @overload
 def job(function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> JobFunction[P, R]: ...
 @overload
+def job(function: Callable[Concatenate[Context, P], R], /) -> JobFunction[P, R]: ...
+@overload
 def job(
     name: str | None = None,
     /,

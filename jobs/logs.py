@@ -12,6 +12,7 @@ import sys
 from typing import Any, Protocol
 
 from jobs.durations import format_ms
+from jobs.errors import text_of, writable
 
 logger = logging.getLogger("jobs.worker")
 
@@ -109,18 +110,26 @@ def _seconds(ms: float) -> str:
 
 def _one_line(error: BaseException, limit: int = 500) -> str:
     """The error's text without line ends, which could forge further records (FAULTS X24)."""
-    text = " ".join(str(error).split())
+    text = " ".join(writable(text_of(error)).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-class TextFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """A formatter whose lines can always be written: lone surrogates are replaced."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text that UTF-8 can carry."""
+        return writable(super().format(record))
+
+
+class TextFormatter(_Formatter):
     """`12:30:01 INFO jobs.worker: …`, for people at a terminal."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """One JSON document a line, with the fields of the job."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -136,7 +145,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return writable(json.dumps(entry, ensure_ascii=False, default=str))
 
 
 def configure(level: int = logging.INFO, *, as_json: bool | None = None) -> None:

@@ -10,6 +10,7 @@ from pydantic_core import from_json, to_json
 
 from jobs import clock
 from jobs.codec import Deserializer, decode_body
+from jobs.connections import asks_server
 from jobs.errors import JobNotFound, UnreadableBody
 from jobs.handle import JobInfo
 from jobs.keys import PREFIX, control_channel, queue_keys
@@ -26,34 +27,40 @@ if TYPE_CHECKING:
 class QueueView:
     """One queue as seen from outside; made by `client.queue(name)`.
 
-    Every method raises redis-py's errors as they are when the server is away.
+    Every method raises `ServerAway` or `ServerRefused` when the server does not answer well.
     """
 
     def __init__(
         self,
         client: Redis,
+        address: str,
         name: str,
         prefix: str = PREFIX,
         deserializer: Deserializer | None = None,
     ) -> None:
         self.name = name
+        self.address = address
         self._client = client
         self._keys = queue_keys(name, prefix)
         self._channel = control_channel(name, prefix)
         self._deserializer = deserializer
 
+    @asks_server
     async def counts(self) -> dict[State, int]:
         """How many jobs are in each state, at one moment."""
         return await show.counts(self._client, self._keys)
 
+    @asks_server
     async def metrics(self) -> QueueMetrics:
         """Counts, rates and times of the queue."""
         return await read_metrics(self._client, self.name, self._keys)
 
+    @asks_server
     async def workers(self) -> list[workers.WorkerInfo]:
         """The workers that serve the queue, by their last heartbeat."""
         return await workers.workers(self._client, self._keys)
 
+    @asks_server
     async def job(self, job_id: str) -> JobInfo:
         """Everything that the queue knows about one job.
 
@@ -65,6 +72,7 @@ class QueueView:
             raise JobNotFound(self.name, job_id)
         return self._info(stored)
 
+    @asks_server
     async def jobs(self, state: State, start: int = 0, count: int = 100) -> list[JobInfo]:
         """One page of the jobs in a state: live ones as they will run, ended ones newest first.
 
@@ -86,6 +94,7 @@ class QueueView:
                     yield info
                 start += MAX_ITEMS
 
+    @asks_server
     async def retry(self, ids: Sequence[str]) -> list[State | None]:
         """Make ended jobs wait again, with all their attempts; body and history stay.
 
@@ -98,6 +107,7 @@ class QueueView:
             found += await control.retry(self._client, self._keys, ids[at : at + MAX_ITEMS])
         return found
 
+    @asks_server
     async def cancel(self, job_id: str, reason: str = "cancelled") -> State | None:
         """Cancel a job: at once if it waits, else by asking its worker.
 

@@ -39,21 +39,27 @@ class Subscription:
         self._pubsub: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
         self._confirmed: dict[str, asyncio.Event] = {}
+        # redis-py's PubSub connects at its first command: two at once would open two connections
+        # and lose one, and a reader started before that finds none.
+        self._subscribing = asyncio.Lock()
 
     async def subscribe(self, channel: str) -> None:
         """Listen on `channel`; returns when the server has confirmed it."""
-        confirmed = self._confirmed.get(channel)
-        if confirmed is None:
-            confirmed = self._confirmed[channel] = asyncio.Event()
-            if self._pubsub is None:
-                self._pubsub = self._redis.pubsub()
-            try:
-                await self._pubsub.subscribe(channel)
-            except BaseException:
-                del self._confirmed[channel]
-                raise
-        if self._reader is None or self._reader.done():
-            self._reader = asyncio.create_task(self._read(self._pubsub), name="jobs-subscription")
+        async with self._subscribing:
+            confirmed = self._confirmed.get(channel)
+            if confirmed is None:
+                confirmed = self._confirmed[channel] = asyncio.Event()
+                if self._pubsub is None:
+                    self._pubsub = self._redis.pubsub()
+                try:
+                    await self._pubsub.subscribe(channel)
+                except BaseException:
+                    del self._confirmed[channel]
+                    raise
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.create_task(
+                    self._read(self._pubsub), name="jobs-subscription"
+                )
         await confirmed.wait()
 
     async def aclose(self) -> None:
@@ -80,6 +86,8 @@ class Subscription:
             return
         channel = message["channel"].decode()
         if message["type"] == "subscribe":
+            if self._confirmed[channel].is_set():  # subscribed anew: what came between is lost
+                self._on_gap()
             self._confirmed[channel].set()
         elif message["type"] == "message":
             self._on_message(channel, message["data"])

@@ -53,7 +53,7 @@ def shell_init(
 ) -> None:
     """Print a function that lets `jobs` be this program, and the shell's builtin without words.
 
-    For bash and zsh: eval "$(arq-jobs shell-init bash)". For fish: arq-jobs shell-init fish | source.
+    bash and zsh: eval "$(arq-jobs shell-init bash)"; fish: arq-jobs shell-init fish | source
     """
     cli.data((_FISH if shell is Shell.fish else _POSIX).rstrip())
 
@@ -82,7 +82,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-# -- help ---------------------------------------------------------------------------------------------
+# -- help --------------------------------------------------------------------------------
 
 
 def show_help(
@@ -111,7 +111,7 @@ def _exit_codes(cli: Cli) -> int:
     return Code.ok
 
 
-# -- config -------------------------------------------------------------------------------------------
+# -- config ------------------------------------------------------------------------------
 
 
 def config_show(cli: Cli) -> None:
@@ -143,9 +143,8 @@ def _server_rows(cli: Cli) -> list[Row]:
     except Problem as error:
         return [("server", None, str(error))]
     settings = found.settings
-    address = (
-        settings.address() if hasattr(settings, "address") else f"{settings.host}:{settings.port}"
-    )
+    own = hasattr(settings, "address")  # arq's settings have none
+    address = settings.address() if own else f"{settings.host}:{settings.port}"
     rows: list[Row] = [
         ("server", address, found.source),
         ("server.database", str(settings.database), found.source),

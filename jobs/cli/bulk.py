@@ -62,6 +62,7 @@ class Bulk:
     first: int = 1
     rate: tuple[int, int] | None = None
     tally: Tally = field(default_factory=Tally)
+    _good: int | None = None
     _rejects: IO[str] | None = None
     _fields: dict[str, list[Field]] = field(default_factory=dict)
 
@@ -82,7 +83,7 @@ class Bulk:
     def run(self, *, validate: bool, send: bool) -> int:
         """Check all lines if asked to, then send the good ones; the exit code."""
         if validate:
-            good = sum(1 for _ in self._requests())
+            good = self._good = sum(1 for _ in self._requests())
             if self.tally.rejected and (self.plan.all_or_nothing or not good):
                 return self._end(Code.usage)
         if send:
@@ -193,7 +194,7 @@ class Bulk:
     def _progress(self) -> AbstractContextManager[Any]:
         if self.cli.quiet or not fancy(sys.stderr):
             return nullcontext(lambda _count: None)
-        return _bar()
+        return _bar(self._good)
 
     def _end(self, code: Code) -> int:
         tally = self.tally
@@ -211,13 +212,14 @@ class Bulk:
 
 
 @contextmanager
-def _bar() -> Iterator[Any]:
+def _bar(total: int | None) -> Iterator[Any]:
+    """A bar on standard error; with a total also the time that is left."""
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    columns = (SpinnerColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("enqueued", total=None)
+        task = progress.add_task("enqueued", total=total)
         yield lambda count: progress.advance(task, count)
 
 

@@ -24,7 +24,7 @@ OptionalIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help
 SHOWN = 5
 
 
-def retry(
+def retry(  # noqa: PLR0913 -- the options of a command
     cli: Cli,
     ids: OptionalIds = None,
     *,

@@ -54,7 +54,7 @@ def _row(check: Check) -> list[object]:
     return [check.level, check.topic, check.text, check.repair]
 
 
-# -- code -----------------------------------------------------------------------------------------
+# -- code --------------------------------------------------------------------------------
 
 
 def _code(cli: Cli) -> tuple[Application | None, list[Check]]:
@@ -72,7 +72,7 @@ def _code(cli: Cli) -> tuple[Application | None, list[Check]]:
     return app, [Check("OK", "application", text)]
 
 
-# -- server ---------------------------------------------------------------------------------------
+# -- server ------------------------------------------------------------------------------
 
 
 def _server(cli: Cli, app: Application | None) -> list[Check]:
@@ -80,22 +80,22 @@ def _server(cli: Cli, app: Application | None) -> list[Check]:
 
     try:
         source = find_server(cli, app).source
-        return talk(cli, app, lambda client: _look(client, app, source))
+        return talk(cli, app, lambda client: _look(client, source))
     except JobsError as error:
         repair = getattr(error, "hint", "") or "start it, or set REDIS_URL"
         return [Check("FAIL", "server", str(error), repair)]
 
 
-async def _look(client: Client, app: Application | None, source: str) -> list[Check]:
+async def _look(client: Client, source: str) -> list[Check]:
     from jobs.server_check import check_server, read_server
 
     info = await read_server(client)
     checks = [Check("OK", "server", f"{client.address} answers (from {source})")]
     checks += [Check(f.level.upper(), f.topic, f.text) for f in check_server(info)]
-    looks: list[Callable[[Client], Awaitable[list[Check]]]] = [_clock, _ping, _memory]
+    looks: list[Callable[[Client], Awaitable[list[Check]]]] = [_clock, _ping, _memory, _queues]
     for look in looks:
         checks += await look(client)
-    return checks + await _queues(client, app)
+    return checks
 
 
 async def _clock(client: Client) -> list[Check]:
@@ -131,7 +131,7 @@ async def _memory(client: Client) -> list[Check]:
     return [Check("OK", "memory", f"{used} used of {info.get('maxmemory_human')}")]
 
 
-async def _queues(client: Client, app: Application | None) -> list[Check]:
+async def _queues(client: Client) -> list[Check]:
     from jobs.states import State
 
     checks: list[Check] = []
@@ -152,7 +152,7 @@ async def _queues(client: Client, app: Application | None) -> list[Check]:
     return checks
 
 
-# -- surroundings -----------------------------------------------------------------------------------
+# -- surroundings ------------------------------------------------------------------------
 
 
 def _surroundings() -> list[Check]:

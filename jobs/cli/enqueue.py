@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli.command import PANEL, PlainCommand, PlainGroup, take_globals, with_signature
-from jobs.cli.context import DEFAULT_APP, Cli
+from jobs.cli.command import PlainCommand, PlainGroup, take_globals, with_signature
+from jobs.cli.context import Cli
 from jobs.errors import JobsError, UnknownFunction
 
 if TYPE_CHECKING:
@@ -22,11 +22,13 @@ PAYLOAD, JOB = "Payload", "Job options"
 PREFIX = "payload_"
 
 
-class EnqueueGroup(PlainGroup):
+class Jobs(PlainGroup):
     """The group whose commands are the jobs of the application, loaded when they are needed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The commands that are always there, then the jobs."""
+        """The commands that are always there, then the jobs; without an application, no jobs."""
+        if not ctx.obj.app:
+            return super().list_commands(ctx)
         try:
             jobs = [name for name in _load(ctx).functions if name not in self.commands]
         except JobsError as error:
@@ -47,10 +49,8 @@ class EnqueueGroup(PlainGroup):
 
 
 def _load(ctx: Any) -> Application:
-    from jobs.cli import application
-
-    cli: Cli = ctx.obj or Cli()
-    return _loaded(cli.app or DEFAULT_APP)
+    cli: Cli = ctx.obj
+    return _loaded(cli.app)
 
 
 @cache
@@ -120,27 +120,28 @@ def _payload_parameter(n: int, field: Field) -> inspect.Parameter:
         metavar=field.shape.metavar,
         show_default=False,
     )
-    annotation = Annotated[field.shape.annotation | None, option]
-    return inspect.Parameter(
-        f"{PREFIX}{n}", inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=None
-    )
+    return _keyword(f"{PREFIX}{n}", _annotated(field.shape.annotation | None, option))
 
 
 def _positional_parameter() -> inspect.Parameter:
     argument = typer.Argument(
         help="Arguments in the order of the function's parameters.", metavar="[VALUE]..."
     )
-    return inspect.Parameter(
-        "args",
-        inspect.Parameter.KEYWORD_ONLY,
-        annotation=Annotated[list[str] | None, argument],
-        default=None,
-    )
+    return _keyword("args", _annotated(list[str] | None, argument))
+
+
+def _keyword(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, annotation=annotation, default=default)
+
+
+def _annotated(annotation: Any, parameter: Any) -> Any:
+    return Annotated[annotation, parameter]
 
 
 def _option(annotation: Any, flag: str, text: str, metavar: str | None = None) -> Any:
     option = typer.Option(flag, help=text, metavar=metavar, rich_help_panel=JOB, show_default=False)
-    return Annotated[annotation, option]
+    return _annotated(annotation, option)
 
 
 def schedule_options() -> dict[str, Any]:
@@ -168,13 +169,9 @@ def _job_parameters() -> list[inspect.Parameter]:
         "wait_timeout": _option(str | None, "--wait-timeout", "Wait no longer than this.", "30s"),
         "dry_run": _option(bool, "--dry-run", "Validate and show the job, enqueue nothing."),
     }
+    flags = {"wait", "dry_run"}
     return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=annotation,
-            default=False if name in {"wait", "dry_run"} else None,
-        )
+        _keyword(name, annotation, default=False if name in flags else None)
         for name, annotation in annotations.items()
     ]
 

@@ -65,7 +65,7 @@ def open_lines(name: str, kind: str | None) -> Iterator[Lines]:
     if kind not in {"csv", "jsonl"}:
         raise Problem(f"--format is jsonl or csv, not {kind!r}")
     try:
-        file = _spooled() if name == "-" else Path(name).open("rb")
+        file = _spooled() if name == "-" else Path(name).open("rb")  # noqa: SIM115 -- closed below
     except OSError as error:
         raise Problem(f"the file cannot be read: {error}", "give a file, or - for input") from None
     with file:
@@ -73,7 +73,7 @@ def open_lines(name: str, kind: str | None) -> Iterator[Lines]:
 
 
 def _spooled() -> IO[bytes]:
-    spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)
+    spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 -- by the caller
     shutil.copyfileobj(sys.stdin.buffer, spool)
     return cast("IO[bytes]", spool)
 
@@ -100,7 +100,7 @@ def _csv_rows(file: IO[bytes]) -> Iterator[Row]:
     lines = (raw.decode("utf-8-sig" if n == 0 else "utf-8") for n, raw in enumerate(file))
     reader = csv.DictReader(cast("TextIO", lines), restkey="", strict=True)
     for record in reader:
-        values = {key: value for key, value in record.items() if value not in {None, ""} and key}
-        more = "" in record and isinstance(record[""], list)
+        values = {key: value for key, value in record.items() if key and value}
+        more = isinstance(record.get(""), list)
         problem = "more values than the header has columns" if more else ""
         yield Row(reader.line_num, values, problem, record, from_csv=True)

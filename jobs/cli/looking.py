@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,14 +32,21 @@ STATES = [State.active, State.waiting, State.delayed, State.parked, State.failed
 def list_jobs(
     cli: Cli,
     state: Annotated[
-        list[State] | None, typer.Option("--state", help="Only these states (repeat for more).")
+        list[State] | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="Only this state (repeat for more): waiting, delayed, active, parked, failed, "
+            "cancelled, expired, completed.",
+        ),
     ] = None,
     queue: QueueOption = None,
     name: NameOption = None,
     limit: LimitOption = 50,
 ) -> None:
     """List jobs: running ones first, ended ones last."""
-    jobs = find_jobs(cli, state or STATES, queue, name, limit)
+    chosen = [one for one in STATES if one in (state or STATES)]
+    jobs = find_jobs(cli, chosen, queue, name, limit)
     if not jobs:
         cli.say("no such jobs")
     print_jobs(cli, jobs)
@@ -126,7 +132,7 @@ def summary(info: JobInfo) -> dict[str, Any]:
     }
 
 
-# -- one job --------------------------------------------------------------------------------------
+# -- one job -----------------------------------------------------------------------------
 
 
 async def locate(client: Client, job_id: str, queue: str | None) -> JobInfo:
@@ -136,6 +142,8 @@ async def locate(client: Client, job_id: str, queue: str | None) -> JobInfo:
         JobNotFound: no queue holds it.
         Problem: more than one does.
     """
+    import asyncio
+
     from jobs.errors import JobNotFound
 
     if queue is not None:
@@ -173,14 +181,14 @@ def show(
 
 def print_job(cli: Cli, info: JobInfo, app: Application | None) -> None:
     """Everything about one job, secrets hidden."""
-    from jobs.cli.sending import as_text, mask
+    from jobs.cli.sending import as_text, mask, mask_arguments
 
     function = app.functions.get(info.function) if app else None
     document = asdict(info) | {
         "kwargs": mask(info.kwargs, function),
-        "args": mask(info.args),
+        "args": mask_arguments(info.args, function),
         "attempt": info.attempt,
-        "result": info.result,
+        "result": mask(info.result),
         "error": info.error,
     }
     if cli.json:
@@ -197,7 +205,7 @@ def print_job(cli: Cli, info: JobInfo, app: Application | None) -> None:
         "arguments": " ".join(map(as_text, document["args"])) or None,
         "payload": as_text(payload),
         "options": as_text(info.options) if info.options else None,
-        "result": as_text(info.result) if info.state is State.completed else None,
+        "result": as_text(document["result"]) if info.state is State.completed else None,
     }
     for label, value in lines.items():
         if value is not None:
@@ -223,7 +231,7 @@ def _print_history(cli: Cli, info: JobInfo) -> None:
             cli.data("  " + plain(line))
 
 
-# -- wait -----------------------------------------------------------------------------------------
+# -- wait --------------------------------------------------------------------------------
 
 
 def wait(
@@ -235,6 +243,8 @@ def wait(
     queue: QueueOption = None,
 ) -> int:
     """Wait for jobs to end and print their results; exit 1 if one failed, 124 on timeout."""
+    import asyncio
+
     from jobs.cli.server import optional_app, talk
     from jobs.durations import to_seconds
 
@@ -246,7 +256,8 @@ def wait(
     app = optional_app(cli)
     ends = talk(cli, app, work)
     _print_ends(cli, ends)
-    return max((end["code"] for end in ends), key=_weight)
+    codes: list[Code] = [end["code"] for end in ends]
+    return max(codes, key=_weight)
 
 
 async def _end(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -90,6 +90,46 @@ def _hints(call: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+def schema_of(function: Function) -> dict[str, Any]:
+    """The JSON schema of a function's payload."""
+    if function.signature.model is not None:
+        return function.signature.model.model_json_schema()
+    hints, fields = _hints(function.call), fields_of(function)
+    properties = {field.key: _schema(hints.get(field.key, Any)) for field in fields}
+    required = [field.key for field in fields if field.required]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def secret_names(function: Function) -> set[str]:
+    """The names of all secret fields in the payload, nested ones and aliases included."""
+    model = function.signature.model
+    if model is None:
+        return set(_secrets(schema_of(function)))
+    schemas = [model.model_json_schema(by_alias=by_alias) for by_alias in (True, False)]
+    return {name for schema in schemas for name in _secrets(schema)}
+
+
+def _secrets(schema: Any) -> Iterator[str]:
+    """The properties that pydantic calls write-only, or that were marked `secret`."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _secrets(item)
+    if isinstance(schema, dict):
+        for name, part in schema.get("properties", {}).items():
+            kinds = (part, *part.get("anyOf", ()))
+            if any(kind.get("writeOnly") or kind.get("secret") for kind in kinds):
+                yield name
+        for item in schema.values():
+            yield from _secrets(item)
+
+
+def _schema(hint: Any) -> dict[str, Any]:
+    try:
+        return TypeAdapter(hint).json_schema()
+    except Exception:  # noqa: BLE001 -- a type without a schema takes JSON, and the model decides
+        return {}
+
+
 def _model_field(name: str, info: FieldInfo) -> Field:
     key = _key(name, info)
     secret = is_secret(info.annotation) or bool(
@@ -157,11 +197,8 @@ def shape(hint: Any) -> Shape:
         if inner.read is read_json or get_origin(inner.annotation) is list:
             return Shape(str, read_json, "JSON")
         inner = Shape(str) if inner.annotation is bool else inner
-        return Shape(
-            list[inner.annotation],
-            lambda texts: [inner.read(text) for text in texts],
-            inner.metavar,
-        )
+        many = types.GenericAlias(list, (inner.annotation,))
+        return Shape(many, lambda texts: [inner.read(text) for text in texts], inner.metavar)
     if bare is not Any and (kind := _text_kind(bare)):
         return Shape(str, metavar=kind)
     return Shape(str, read_loose if bare is Any or _takes_text(bare) else read_json, "JSON")
@@ -224,10 +261,7 @@ def _text_kind(bare: Any) -> str | None:
     """The word for a type that validates from text, `None` for all others."""
     if not inspect.isclass(bare) or issubclass(bare, BaseModel | dict):
         return None
-    try:
-        schema = TypeAdapter(bare).json_schema()
-    except Exception:  # noqa: BLE001 -- a type without a schema takes JSON, and the model decides
-        return None
+    schema = _schema(bare)
     kinds = {schema.get("type"), *(part.get("type") for part in schema.get("anyOf", ()))}
     if "string" not in kinds:
         return None
@@ -236,4 +270,6 @@ def _text_kind(bare: Any) -> str | None:
 
 
 def _takes_text(bare: Any) -> bool:
-    return any(_text_kind(_bare(arg)) for arg in get_args(bare))
+    """Whether text is one of several types."""
+    union = get_origin(bare) in {Union, types.UnionType}
+    return union and any(_text_kind(_bare(arg)) for arg in get_args(bare))

@@ -25,7 +25,7 @@ def run(args: Sequence[str], *, app: str | None = None) -> int:
     cli = Cli(app=_early_app(words) or os.environ.get("JOBS_APP") or app or DEFAULT_APP)
     try:
         return _invoke(words, cli)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 -- the one place where errors become text
         return _end(error, debug="--debug" in words)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from jobs import Client, Job, Request
 from jobs.cli.application import Application
 from jobs.cli.codes import Code
 from jobs.cli.context import PROGRAM, Cli
-from jobs.cli.payload import fields_of
+from jobs.cli.payload import fields_of, secret_names
 from jobs.cli.server import talk
 from jobs.codec import decode_body
 from jobs.durations import to_seconds
@@ -70,7 +71,7 @@ def show(cli: Cli, app: Application, function: Function, request: Request) -> in
         "queue": prepared.queue,
         "function": request.function,
         "priority": prepared.entry.priority,
-        "args": body.args,
+        "args": mask_arguments(body.args, function),
         "payload": mask(body.kwargs, function),
         "options": body.options,
         "bytes": len(prepared.entry.body),
@@ -87,19 +88,27 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else to_json(value, fallback=str).decode()
 
 
-def mask(payload: Any, function: Function | None = None) -> Any:
-    """`payload` with its secrets hidden: secret fields of the function, and telling names."""
-    secret = {field.key for field in fields_of(function) if field.secret} if function else set()
-    return _mask(payload, secret)
+def mask(value: Any, function: Function | None = None) -> Any:
+    """`value` with its secrets hidden: secret fields of the function, and telling names."""
+    return _mask(value, secret_names(function) if function else set())
+
+
+def mask_arguments(args: Sequence[Any], function: Function | None = None) -> list[Any]:
+    """The same for positional arguments."""
+    secret = [field.secret for field in fields_of(function)] if function else []
+    return [
+        MASK if hidden else _mask(arg, set())
+        for arg, hidden in zip_longest(args, secret[: len(args)], fillvalue=False)
+    ]
 
 
 def _mask(value: Any, secret: set[str]) -> Any:
     if isinstance(value, Mapping):
         return {
-            key: MASK if item is not None and _is_secret(key, secret) else _mask(item, set())
+            key: MASK if item is not None and _is_secret(key, secret) else _mask(item, secret)
             for key, item in value.items()
         }
-    return [_mask(item, set()) for item in value] if isinstance(value, list) else value
+    return [_mask(item, secret) for item in value] if isinstance(value, list) else value
 
 
 def _is_secret(key: object, secret: set[str]) -> bool:

@@ -30,29 +30,6 @@ from jobs.cli.command import (
 )
 from jobs.cli.context import fancy
 
-
-def build() -> typer.Typer:
-    """The command line; its help has colours and boxes on a terminal only."""
-    app = group(help="Background jobs for asyncio on Redis or Valkey.")
-    app.callback()(with_signature(_root, [], hidden=False))
-    enqueue_group = group(cls=enqueue.EnqueueGroup)
-    enqueue_group.callback()(with_signature(_enqueue, []))
-    add(enqueue_group, "many", many.many, "Files")
-    app.add_typer(enqueue_group, name="enqueue", rich_help_panel=JOBS)
-    for name, function, panel in COMMANDS:
-        add(app, name, function, panel, cls=CLASSES.get(name, PlainCommand))
-    dlq = group(help="Dead letters: jobs that failed for good.")
-    dlq.callback()(with_signature(_dlq, []))
-    for name, function in DEAD_LETTERS:
-        add(dlq, name, function, "Commands")
-    app.add_typer(dlq, name="dlq", rich_help_panel=JOBS)
-    config = group(help="The settings of this program.")
-    config.callback()(with_signature(_config, []))
-    add(config, "show", about.config_show, "Commands")
-    app.add_typer(config, name="config", rich_help_panel=PLUMBING)
-    return app
-
-
 JOBS, RUN, PLUMBING = "Jobs", "Run", "Plumbing"
 
 COMMANDS: list[tuple[str, Command, str]] = [
@@ -76,47 +53,64 @@ DEAD_LETTERS: list[tuple[str, Command]] = [
     ("retry", dead_letters.retry_dead),
 ]
 CLASSES = {"metrics": metrics.MetricsCommand}
+ORDER = ["enqueue", "metrics", "list", "show", "wait", "retry", "cancel", "dlq", "types",
+         "worker", "dev", "doctor", "config"]  # fmt: skip
 
 
-def add(
-    app: typer.Typer,
-    name: str,
-    function: Command,
-    panel: str,
-    cls: type[PlainCommand] = PlainCommand,
-) -> None:
+class RootGroup(PlainGroup):
+    """The group of all commands; Typer itself would list the groups behind the commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names in the order of the table, the plumbing last."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+def build(*, rich: bool | None = None) -> typer.Typer:
+    """The command line.
+
+    Args:
+        rich: whether its help has colours and boxes; default: on a terminal.
+    """
+    rich = fancy(sys.stdout) if rich is None else rich
+    app = _group("Background jobs for asyncio on Redis or Valkey.", rich, RootGroup, hidden=False)
+    jobs = _group("Add one job; its options come from the job's payload.", rich, enqueue.Jobs)
+    _add(jobs, "many", many.many, "Files")
+    app.add_typer(jobs, name="enqueue", rich_help_panel=JOBS)
+    for name, function, panel in COMMANDS:
+        _add(app, name, function, panel)
+    letters = _group("Dead letters: jobs that failed for good.", rich)
+    for name, function in DEAD_LETTERS:
+        _add(letters, name, function, "Commands")
+    app.add_typer(letters, name="dlq", rich_help_panel=JOBS)
+    config = _group("The settings of this program.", rich)
+    _add(config, "show", about.config_show, "Commands")
+    app.add_typer(config, name="config", rich_help_panel=PLUMBING)
+    return app
+
+
+def _add(app: typer.Typer, name: str, function: Command, panel: str) -> None:
     """Add one command with the global options."""
+    cls = CLASSES.get(name, PlainCommand)
     app.command(name, cls=cls, rich_help_panel=panel)(command(function))
 
 
-def group(**options: Any) -> typer.Typer:
-    """A group of commands in the house style."""
-    settings: dict[str, Any] = {
-        "cls": PlainGroup,
-        "no_args_is_help": True,
-        "add_completion": False,
-        "rich_markup_mode": "rich" if fancy(sys.stdout) else None,
-        "pretty_exceptions_enable": False,
-        "context_settings": {"help_option_names": ["--help", "-h"], "max_content_width": 100},
-    }
-    return typer.Typer(**(settings | options))
+def _group(
+    text: str, rich: bool, cls: type[PlainGroup] = PlainGroup, *, hidden: bool = True
+) -> typer.Typer:
+    """A group of commands that takes the global options too."""
+    app = typer.Typer(
+        cls=cls,
+        help=text,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich" if rich else None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+    )
 
+    def callback(ctx: typer.Context, **values: Any) -> None:
+        take_globals(ctx, values)
 
-def _root(ctx: typer.Context, **values: Any) -> None:
-    """Background jobs for asyncio on Redis or Valkey."""
-    take_globals(ctx, values)
-
-
-def _enqueue(ctx: typer.Context, **values: Any) -> None:
-    """Add one job; its options come from the job's payload."""
-    take_globals(ctx, values)
-
-
-def _dlq(ctx: typer.Context, **values: Any) -> None:
-    """Dead letters: jobs that failed for good."""
-    take_globals(ctx, values)
-
-
-def _config(ctx: typer.Context, **values: Any) -> None:
-    """The settings of this program."""
-    take_globals(ctx, values)
+    app.callback()(with_signature(callback, [], hidden=hidden))
+    return app

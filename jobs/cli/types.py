@@ -8,6 +8,7 @@ from jobs.cli.context import Cli
 
 if TYPE_CHECKING:
     from jobs.cli.application import Application
+    from jobs.cli.payload import Field
     from jobs.options import JobOptions
     from jobs.registry import Function
 
@@ -58,6 +59,7 @@ def _row(app: Application, function: Function) -> list[object]:
 
 
 def _entry(app: Application, function: Function) -> dict[str, Any]:
+    from jobs.cli.payload import fields_of, schema_of
     from jobs.durations import to_ms
 
     options = options_of(app, function)
@@ -70,18 +72,12 @@ def _entry(app: Application, function: Function) -> dict[str, Any]:
         "backoff": str(options.backoff),
         "timeout_ms": to_ms(options.timeout or 0),
         "priority": options.priority,
-        "fields": [_field(field) for field in _fields(function)],
+        "fields": [_field(field) for field in fields_of(function)],
         "schema": schema_of(function),
     }
 
 
-def _fields(function: Function) -> list[Any]:
-    from jobs.cli.payload import fields_of
-
-    return fields_of(function)
-
-
-def _field(field: Any) -> dict[str, Any]:
+def _field(field: Field) -> dict[str, Any]:
     return {
         "name": field.key,
         "option": f"--{field.option}",
@@ -89,15 +85,3 @@ def _field(field: Any) -> dict[str, Any]:
         "default": field.default,
         "description": field.help,
     }
-
-
-def schema_of(function: Function) -> dict[str, Any]:
-    """The JSON schema of a function's payload."""
-    signature = function.signature
-    if signature.model is not None:
-        return signature.model.model_json_schema()
-    properties = {name: adapter.json_schema() for name, adapter in signature.adapters.items()}
-    fields = _fields(function)
-    named = {field.key: properties.get(field.key, {}) for field in fields}
-    required = [field.key for field in fields if field.required]
-    return {"type": "object", "properties": named, "required": required}

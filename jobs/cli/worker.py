@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -53,11 +52,13 @@ def _child_words(queues: str | None, concurrency: int | None, *, burst: bool) ->
     return words + (["--concurrency", str(concurrency)] if concurrency else [])
 
 
-# -- this process -----------------------------------------------------------------------------------
+# -- this process ------------------------------------------------------------------------
 
 
 def run_here(cli: Cli, queues: str | None, concurrency: int | None, *, burst: bool) -> int:
     """Be the worker."""
+    import asyncio
+
     from jobs import logs
     from jobs.cli import application
     from jobs.engine.supervisor import end_with_parent
@@ -129,7 +130,7 @@ async def _serve(arguments: dict[str, Any], chosen: Sequence[str]) -> None:
         await worker.close()
 
 
-# -- other processes ----------------------------------------------------------------------------------
+# -- other processes ---------------------------------------------------------------------
 
 
 def child_command(cli: Cli, words: Sequence[str]) -> list[str]:
@@ -148,6 +149,7 @@ def supervise(
     cli: Cli, words: Sequence[str], processes: int, watch: Path | None, *, once: bool = False
 ) -> int:
     """Keep worker processes running, and restart them when files change."""
+    import asyncio
     import logging
 
     from jobs import logs
@@ -169,6 +171,8 @@ def supervise(
 
 
 async def _supervise(supervisor: Any, watch: Path | None) -> int:
+    import asyncio
+
     watcher = asyncio.create_task(_reload(supervisor, watch)) if watch else None
     try:
         code: int = await supervisor.run()

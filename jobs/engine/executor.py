@@ -8,7 +8,7 @@ import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor as Pool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import random
 from typing import Any
 
@@ -34,7 +34,7 @@ from jobs.engine.outcome import (
 )
 from jobs.engine.plans import plan_for, with_call
 from jobs.engine.run import Run
-from jobs.errors import Fail, UnreadableBody
+from jobs.errors import Fail, UnreadableBody, writable
 from jobs.options import JobOptions
 from jobs.registry import Function
 from jobs.store.queue import Ack
@@ -101,7 +101,8 @@ class Executor:
 
     def released(self, run: Run) -> Ack | None:
         """The ack of an attempt that was stopped before its first step."""
-        return self._report(run, self._plan(""), Stopped(run.stop or Stop(Why.shutdown)))
+        plan = replace(self._plan(""), obeys_retry=True)  # it did not begin: give it back
+        return self._report(run, plan, Stopped(run.stop or Stop(Why.shutdown)))
 
     # -- read ------------------------------------------------------------------------------
 
@@ -170,7 +171,9 @@ class Executor:
             return Returned(await self._call(function, run, args, kwargs))
         except asyncio.CancelledError as error:
             return Stopped(run.stop) if run.stop else Raised(error)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 -- every way to end is a value; arq-B5
+        except GeneratorExit:  # the loop is being torn down
+            raise
+        except BaseException as error:  # noqa: BLE001 -- every way to end is a value; arq-B5
             return Raised(error)
         finally:
             if slot is not None:
@@ -237,7 +240,7 @@ class Executor:
             "worker": run.worker,
         }
         if resolution.reason:
-            entry["reason"] = resolution.reason
+            entry["reason"] = writable(str(resolution.reason))
         if resolution.error is not None:
             entry["error"] = describe(resolution.error)
         elif resolution.value is not None:

@@ -17,7 +17,16 @@ from arq.worker import Retry, RetryJob
 
 from jobs.backoff import Backoff
 from jobs.durations import to_ms
-from jobs.errors import Cancel, Fail, InvalidPayload, JobTimedOut, Skip, Snooze
+from jobs.errors import (
+    Cancel,
+    Fail,
+    InvalidPayload,
+    JobTimedOut,
+    Skip,
+    Snooze,
+    text_of,
+    writable,
+)
 from jobs.store.queue import Limits, Verb
 
 TRACEBACK_FRAMES = 10
@@ -120,8 +129,11 @@ def resolve(  # noqa: C901 -- one case for each way to end
             return Resolution(Verb.complete, "completed", kept, value=value)
         case Stopped(Stop(Why.lost)):
             return None
-        case Stopped(Stop(Why.shutdown)):
+        case Stopped(Stop(Why.shutdown)) if plan.obeys_retry:
             return Resolution(Verb.interrupt, "interrupted", kept)
+        case Stopped(Stop(Why.shutdown)):  # arq's `retry_jobs=False`: what began begins no more
+            stopped = asyncio.CancelledError("the worker stopped, and retry_jobs is off")
+            return _failure(plan, attempt, stopped, random)
         case Stopped(Stop(Why.cancel, reason)) | Raised(Cancel(reason=reason)):
             return Resolution(Verb.cancel, "cancelled", kept, reason=reason)
         case Unrunnable(reason):
@@ -166,6 +178,6 @@ def describe(error: BaseException) -> dict[str, str]:
     frames = traceback.format_exception(error, limit=-TRACEBACK_FRAMES)
     return {
         "type": type(error).__name__,
-        "message": str(error)[:TEXT_LIMIT],
-        "traceback": "".join(frames)[-TEXT_LIMIT:],
+        "message": writable(text_of(error))[:TEXT_LIMIT],
+        "traceback": writable("".join(frames))[-TEXT_LIMIT:],
     }

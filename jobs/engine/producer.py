@@ -95,6 +95,7 @@ class Producer:
         self._acks: deque[tuple[Run, store.Ack]] = deque()
         self._sent: tuple[store.Turn, list[tuple[Run, store.Ack]]] | None = None
         self._request = 0
+        self._nap_s = _nap_s(station.link)
         self._kick = asyncio.Event()
         self._hungry = asyncio.Event()
         self._soon: dict[str, float] | None = None
@@ -118,10 +119,17 @@ class Producer:
         return self.station.counters.started - before
 
     async def flush(self) -> None:
-        """Write the acks of all jobs that have ended."""
-        while self._acks or self._sent:
-            await self.step()
+        """Write the acks of all jobs that have ended; give back what a call under way claimed."""
+        while self._acks or self._unanswered():
+            claimed = [run for job in (await self.step()).jobs if (run := self.running.get(job.id))]
+            for run in claimed:
+                run.stop_for(Why.shutdown)
+            await asyncio.gather(*(run.task for run in claimed if run.task), return_exceptions=True)
         await asyncio.gather(*self._after, return_exceptions=True)
+
+    def _unanswered(self) -> bool:
+        """Whether a call must be repeated; one without acks is not worth waiting for a server."""
+        return self._sent is not None and (bool(self._sent[1]) or not self.station.link.away)
 
     def stop_all(self, why: Why) -> None:
         """Stop every running job."""
@@ -259,7 +267,7 @@ class Producer:
         while True:
             await self._hungry.wait()
             try:
-                await link.call(lambda: store.wait_for_wake(link.client, keys, POLL_S))
+                await link.call(lambda: store.wait_for_wake(link.client, keys, self._nap_s))
             except Exception as error:  # noqa: BLE001 -- sorted by the link
                 await link.failed(error)
             self._hungry.clear()
@@ -271,3 +279,9 @@ class Producer:
         now = clock.mono()
         soon = [due for due in (self._soon or {}).values() if now - POLL_S < due < now + soon_s]
         return self._free() == 0 or not soon
+
+
+def _nap_s(link: Link) -> float:
+    """How long one call waits for a wake-up: less than the silence that ends a connection."""
+    silence_s = link.client.connection_pool.connection_kwargs.get("socket_timeout")
+    return min(POLL_S, silence_s / 2) if silence_s else POLL_S

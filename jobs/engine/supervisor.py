@@ -191,10 +191,14 @@ async def _ended(process: subprocess.Popen[bytes]) -> int:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[int] = loop.create_future()
 
+    def tell(code: int) -> None:
+        if not done.done():
+            done.set_result(code)
+
     def wait() -> None:
         code = process.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
-            loop.call_soon_threadsafe(lambda: done.done() or done.set_result(code))
+            loop.call_soon_threadsafe(tell, code)
 
     threading.Thread(target=wait, name=f"jobs-child-{process.pid}", daemon=True).start()
     code = await done

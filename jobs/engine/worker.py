@@ -183,6 +183,7 @@ class Worker(Figures, arq.worker.Worker):
         self._stopping = asyncio.Event()
         self._grace_s: float = job_completion_wait
         self._trap = SignalTrap()
+        self._lent: Client | None = None
         self._open = False
         self._health: HealthKey | None = None
 
@@ -220,7 +221,7 @@ class Worker(Figures, arq.worker.Worker):
         self._stopping.clear()
         client = await self._connect()
         self.ctx["redis"] = client
-        clients.clients[asyncio.get_running_loop()] = client
+        self._lent = clients.lend(client)
         if self._handle_signals:
             self._trap.set(self.loop, self.handle_sig_wait_for_completion)
         self._open = True
@@ -267,7 +268,8 @@ class Worker(Figures, arq.worker.Worker):
         if self._open and self.on_shutdown:
             await self.on_shutdown(self.ctx)
         self._open = False
-        clients.clients.pop(asyncio.get_running_loop(), None)
+        if self._lent:
+            clients.forget(self._lent)
         if self._given_pool:
             self._pool = client
         else:

@@ -139,7 +139,7 @@ async def counts(client: Redis, keys: QueueKeys) -> dict[State, int]:
         for name in STATE_KEYS.values():
             pipe.zcard(getattr(keys, name))
         numbers = await pipe.execute()
-    return dict(zip(STATE_KEYS, map(int, numbers), strict=True))
+    return dict.fromkeys(State, 0) | dict(zip(STATE_KEYS, map(int, numbers), strict=True))
 
 
 async def oldest_ms(client: Redis, keys: QueueKeys) -> tuple[float | None, float]:

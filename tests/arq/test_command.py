@@ -1,8 +1,11 @@
 """arq's own command runs this worker: plain, `--burst`, `--check` and `--watch`."""
 
+# ruff: noqa: N802 -- tests are named after the defects of arq
+
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from arq.jobs import JobStatus
 
@@ -14,7 +17,7 @@ MakeCommand = Callable[..., ArqCommand]
 
 
 async def notes(pool: Client) -> list[str]:
-    return [note.decode() for note in await pool.lrange("notes", 0, -1)]
+    return [note.decode() for note in await cast("Any", pool).lrange("notes", 0, -1)]
 
 
 async def enqueue_note(pool: Client, text: str) -> None:

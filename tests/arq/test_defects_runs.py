@@ -1,9 +1,10 @@
-"""arq-A: jobs that ran twice, were lost, or were marked wrongly."""
+"""arq-A7 to A17: jobs that were dropped, refused, marked wrongly, or out of order."""
+
+# ruff: noqa: N802 -- tests are named after the defects of arq
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,197 +14,21 @@ import pytest
 from arq.connections import RedisSettings
 from arq.jobs import JobStatus
 
-from jobs import Client, Job, JobFailed, Retry, State, func, job
+from jobs import Client, JobFailed, Retry, State, fixed, func, job
 from jobs.keys import queue_keys
 from jobs.store import queue as store
-from tests.helpers.arq_app import ArqCommand, Ctx, burst, in_thread, make_worker, named, running
+from tests.helpers.arq_app import (
+    Ctx,
+    add,
+    burst,
+    enqueued,
+    named,
+    running,
+    until,
+)
 from tests.helpers.servers import ttls_of
-from tests.helpers.waiting import wait_until
 
 KEYS = queue_keys("default")
-
-
-async def add(ctx: Ctx, a: int = 0, b: int = 1) -> int:
-    return a + b
-
-
-async def fails(ctx: Ctx) -> None:
-    raise ValueError("no")
-
-
-async def enqueued(pool: Client, *args: Any, **kwargs: Any) -> Job[Any]:
-    made = await pool.enqueue_job(*args, **kwargs)
-    assert made is not None
-    return made
-
-
-async def until(job: Job[Any], status: JobStatus, timeout: float = 5) -> None:
-    async def reached() -> bool:
-        return await job.status() is status
-
-    await wait_until(reached, description=f"the job is {status}", timeout=timeout)
-
-
-async def lose_the_lease(pool: Client, job_id: str) -> None:
-    """What rescue does with a lease that it saw lapse."""
-    deadline = await pool.zscore(KEYS.leases, job_id)
-    assert deadline is not None
-    taken = await store.rescue(
-        pool, KEYS, [(job_id, int(deadline))], most_losses=9, keep=(-1, -1, -1), line=b"{}"
-    )
-    assert taken == {job_id: "waiting"}
-
-
-# -- A1 to A6: claims --------------------------------------------------------------------------
-
-
-async def test_arq_A1_a_job_that_blocks_its_loop_past_the_lease_runs_once(
-    pool: Client, redis_settings: RedisSettings
-) -> None:
-    starts: list[str] = []
-
-    async def blocks(ctx: Ctx) -> str:
-        starts.append(ctx["job_id"])
-        time.sleep(1.5)  # noqa: ASYNC251 -- the scenario: a job that never yields
-        return "done"
-
-    job = await enqueued(pool, "blocks")
-    with in_thread(lambda: make_worker([named(blocks)], redis_settings, lease=0.3)):
-        await wait_until(lambda: starts, description="the job has started")
-        async with running([named(blocks)], redis_settings, lease=0.3):
-            assert await job.result(timeout=10) == "done"
-    assert len(starts) == 1
-
-
-async def test_arq_A1_a_timed_out_job_that_cleans_up_past_the_lease_runs_once(
-    pool: Client, redis_settings: RedisSettings
-) -> None:
-    notes: list[str] = []
-
-    async def cleans_up(ctx: Ctx) -> None:
-        notes.append("start")
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            await asyncio.sleep(0.8)
-            notes.append("cleaned up")
-            raise
-
-    job = await enqueued(pool, "cleans_up")
-    options: dict[str, Any] = {"lease": 0.2, "job_timeout": 0.1, "max_tries": 1}
-    async with (
-        running([named(cleans_up)], redis_settings, **options),
-        running([named(cleans_up)], redis_settings, **options),
-    ):
-        with pytest.raises(JobFailed, match="longer than its timeout"):
-            await job.result(timeout=10)
-    assert notes == ["start", "cleaned up"]
-
-
-async def test_arq_A2_no_timeout_means_no_limit_and_one_run(
-    pool: Client, redis_settings: RedisSettings
-) -> None:
-    starts: list[str] = []
-
-    async def long(ctx: Ctx) -> str:
-        starts.append(ctx["job_id"])
-        await asyncio.sleep(0.8)
-        return "done"
-
-    job = await enqueued(pool, "long")
-    functions = [named(long), func(add, timeout=5)]
-    async with (
-        running(functions, redis_settings, lease=0.2, job_timeout=None),
-        running(functions, redis_settings, lease=0.2, job_timeout=None),
-    ):
-        assert await job.result(timeout=10) == "done"
-    assert len(starts) == 1
-
-
-async def test_arq_A3_a_late_finisher_touches_nothing_of_the_new_owner(
-    pool: Client, redis_settings: RedisSettings, caplog: pytest.LogCaptureFixture
-) -> None:
-    gates = [asyncio.Event(), asyncio.Event()]
-    starts: list[int] = []
-
-    async def late(ctx: Ctx) -> str:
-        turn = len(starts)
-        starts.append(turn)
-        while not gates[turn].is_set():
-            try:
-                await gates[turn].wait()
-            except asyncio.CancelledError:  # deaf to the loss of its lease, as a thread is
-                continue
-        return f"turn {turn}"
-
-    job = await enqueued(pool, "late", _job_id="z")
-    async with running([named(late)], redis_settings, lease=30, max_jobs=1):
-        await wait_until(lambda: len(starts) == 1, description="the first owner runs it")
-        async with running([named(late)], redis_settings, lease=30, max_jobs=1):
-            await lose_the_lease(pool, "z")
-            await wait_until(lambda: len(starts) == 2, description="the second owner runs it")
-            gates[0].set()
-            await wait_until(lambda: "lease was lost" in caplog.text, description="refused")
-            assert await job.status() is JobStatus.in_progress
-            assert await pool.enqueue_job("late", _job_id="z") is None
-            gates[1].set()
-            assert await job.result(timeout=5) == "turn 1"
-
-
-async def test_arq_A4_a_worker_that_picks_its_own_job_again_keeps_the_good_result(
-    pool: Client, redis_settings: RedisSettings
-) -> None:
-    starts: list[int] = []
-    ended: list[str] = []
-    gate = asyncio.Event()
-
-    async def twice(ctx: Ctx) -> str:
-        turn = len(starts)
-        starts.append(turn)
-        try:
-            await gate.wait()
-        except asyncio.CancelledError:
-            ended.append(f"turn {turn} stopped")
-            raise
-        return f"turn {turn}"
-
-    job = await enqueued(pool, "twice", _job_id="y")
-    async with running([named(twice)], redis_settings, lease=30):
-        await wait_until(lambda: len(starts) == 1, description="it runs")
-        await lose_the_lease(pool, "y")
-        await wait_until(lambda: len(starts) == 2, description="the same worker runs it again")
-        await wait_until(lambda: ended, description="the first run was told")
-        gate.set()
-        assert await job.result(timeout=5) == "turn 1"
-    assert ended == ["turn 0 stopped"]
-    assert len((await job.details()).history) == 2, "the loss, and one end"
-
-
-async def test_arq_A5_A6_a_crashed_workers_job_is_back_after_a_lease_whatever_its_timeout(
-    pool: Client, redis_settings: RedisSettings, arq_command: Callable[..., ArqCommand]
-) -> None:
-    async def slow(ctx: Ctx, seconds: float) -> str:
-        return "rescued"
-
-    command = arq_command(more=["job_timeout = 7200"])
-    process = command.start()
-    job = await enqueued(pool, "slow", 60)
-    await until(job, JobStatus.in_progress, timeout=20)
-    process.send_signal(signal.SIGKILL)
-    await command.ended(process)
-    hold = asyncio.Event()
-
-    async def holds(ctx: Ctx) -> None:
-        await hold.wait()
-
-    busy = await enqueued(pool, "holds", _queue_name="default")
-    functions = [named(slow), named(holds)]
-    async with running(functions, redis_settings, max_jobs=1, job_timeout=7200):
-        await until(busy, JobStatus.in_progress)
-        await until(job, JobStatus.queued)
-        hold.set()
-        assert await job.result(timeout=5) == "rescued"
-    assert (await job.details()).losses == 1
 
 
 # -- A7, A8: nothing is dropped ----------------------------------------------------------------
@@ -278,15 +103,12 @@ async def test_arq_A9_ordinary_errors_are_retried_where_it_was_asked_for(
 
     functions = [
         func(failing("plain"), name="plain"),
-        func(failing("asked"), name="asked", retries=True, max_tries=2),
+        func(failing("asked"), name="asked", retries=True, backoff=fixed(0), max_tries=2),
         ours,
     ]
     for name in ("plain", "asked"):
         await pool.enqueue_job(name)
-    from jobs import fixed
-
     await ours.options(client=pool, backoff=fixed(0)).enqueue()
-    functions[1].backoff = fixed(0)  # type: ignore[union-attr]  # func made it
     await burst(functions, redis_settings, max_tries=5)
     assert {name: runs.count(name) for name in set(runs)} == {"plain": 1, "asked": 2, "ours": 3}
 
@@ -297,10 +119,10 @@ async def test_arq_A10_timeouts_are_retried(pool: Client, redis_settings: RedisS
             await asyncio.sleep(60)
         return int(ctx["job_try"])
 
-    from jobs import fixed
-
     job = await enqueued(pool, "slow_once")
-    await burst([named(slow_once, backoff=fixed(0), retries=False)], redis_settings, job_timeout=0.05)
+    await burst(
+        [named(slow_once, backoff=fixed(0), retries=False)], redis_settings, job_timeout=0.05
+    )
     assert await job.result() == 2
 
 
@@ -364,7 +186,7 @@ async def test_arq_A14_a_success_whose_result_cannot_be_stored_is_a_success(
     assert "is not stored" in caplog.text
 
 
-class Unreadable(Exception):  # noqa: N818 -- the name in the table
+class Unreadable(Exception):
     """Pickles, but does not unpickle."""
 
     def __init__(self, first: str, second: str) -> None:
@@ -413,3 +235,28 @@ async def test_arq_A17_a_producer_whose_clock_is_ahead_delays_nothing(
         soon = await enqueued(pool, "add", 2, _defer_by=0.05)
     async with running([add], redis_settings):
         assert [await job.result(timeout=5) for job in (now, soon)] == [2, 3]
+
+
+async def test_arq_A11_a_claim_under_way_when_the_worker_stops_is_given_back(
+    pool: Client, redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has leased the job, and the worker stops before it reads the answer."""
+    claimed, runs = asyncio.Event(), []
+    step = store.step
+
+    async def slow_answer(*args: Any, **kwargs: Any) -> store.Answer:
+        answer = await step(*args, **kwargs)
+        if answer.jobs and not claimed.is_set():
+            claimed.set()
+            await asyncio.sleep(60)
+        return answer
+
+    async def notes(ctx: Ctx) -> None:
+        runs.append(ctx["job_id"])
+
+    monkeypatch.setattr(store, "step", slow_answer)
+    job = await enqueued(pool, "notes")
+    async with running([named(notes)], redis_settings, lease=30):
+        await asyncio.wait_for(claimed.wait(), 5)
+    assert (runs, await job.status()) == ([], JobStatus.queued)
+    assert (await job.details()).interruptions == 1

@@ -1,42 +1,32 @@
 """arq-B: workers that stopped or starved."""
 
+# ruff: noqa: N802 -- tests are named after the defects of arq
+
 from __future__ import annotations
 
 import asyncio
 import logging
 import sys
-from typing import Any
 
 import pytest
 from arq.connections import RedisSettings
 from arq.jobs import JobStatus
 
 import jobs
-from jobs import Client, Job, JobFailed, Retry, State, create_pool, func
-from tests.helpers.arq_app import Ctx, burst, make_worker, named, running
+from jobs import Client, JobFailed, Retry, State, create_pool, func
+from tests.helpers.arq_app import (
+    Ctx,
+    add,
+    burst,
+    enqueued,
+    fails,
+    make_worker,
+    named,
+    running,
+    until,
+)
 from tests.helpers.servers import MakeServer
 from tests.helpers.waiting import wait_until
-
-
-async def add(ctx: Ctx, a: int = 0, b: int = 1) -> int:
-    return a + b
-
-
-async def fails(ctx: Ctx) -> None:
-    raise ValueError("no")
-
-
-async def enqueued(pool: Client, *args: Any, **kwargs: Any) -> Job[Any]:
-    made = await pool.enqueue_job(*args, **kwargs)
-    assert made is not None
-    return made
-
-
-async def until(job: Job[Any], status: JobStatus) -> None:
-    async def reached() -> bool:
-        return await job.status() is status
-
-    await wait_until(reached, description=f"the job is {status}")
 
 
 async def test_arq_B1_keep_result_forever_outlives_every_kind_of_failed_job(

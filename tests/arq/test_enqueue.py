@@ -14,25 +14,11 @@ from arq.jobs import JobResult, JobStatus
 from jobs import Client, Job, JobFailed, ServerError, create_pool
 from jobs.errors import InvalidOption
 from jobs.keys import queue_keys
-from tests.helpers.arq_app import Ctx, burst, named, running
-
-
-async def add(ctx: Ctx, a: int, b: int = 1) -> int:
-    return a + b
+from tests.helpers.arq_app import Ctx, add, burst, enqueued, fails, named, running
 
 
 async def tries(ctx: Ctx) -> int:
     return int(ctx["job_try"])
-
-
-async def fails(ctx: Ctx) -> None:
-    raise ValueError("no")
-
-
-async def enqueued(pool: Client, *args: Any, **kwargs: Any) -> Job[Any]:
-    job = await pool.enqueue_job(*args, **kwargs)
-    assert job is not None
-    return job
 
 
 async def due_in(job: Job[Any]) -> float:
@@ -133,9 +119,7 @@ async def test_defer_by_is_waited_for(pool: Client, redis_settings: RedisSetting
 
 
 @pytest.mark.parametrize("zone", [None, UTC], ids=["naive is local", "aware"])
-async def test_defer_until(
-    pool: Client, zone: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_defer_until(pool: Client, zone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
     until = datetime.now(UTC) + timedelta(seconds=30)
     given = until if zone else (until + timedelta(hours=5, minutes=45)).replace(tzinfo=None)
@@ -192,7 +176,11 @@ async def test_queued_jobs_lists_what_waits_and_what_is_deferred(pool: Client) -
     await enqueued(pool, "add", 3, _queue_name="other")
     found = {job.job_id: job for job in await pool.queued_jobs()}
     assert found.keys() == {"now", "later"}
-    assert (found["now"].function, found["now"].args, found["now"].kwargs) == ("add", (1,), {"b": 2})
+    assert (found["now"].function, found["now"].args, found["now"].kwargs) == (
+        "add",
+        (1,),
+        {"b": 2},
+    )
     assert found["later"].score is not None
     assert found["now"].score is not None
     assert found["later"].score - found["now"].score > 55_000

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from arq.connections import RedisSettings
@@ -18,22 +17,12 @@ from jobs import Client, Job, ServerError, create_pool
 from jobs.codec import encode_body
 from jobs.keys import queue_keys
 from jobs.store import queue as store
-from tests.helpers.arq_app import ArqCommand, Ctx, burst, named, running, serving
+from tests.helpers.arq_app import ArqCommand, Ctx, add, burst, enqueued, named, running, serving
 from tests.helpers.servers import MakeServer, Server
 from tests.helpers.waiting import wait_until
 
 DAY_MS = 24 * 3600 * 1000
 HEALTH_KEY = "arq:queue:health-check"
-
-
-async def add(ctx: Ctx, a: int = 0, b: int = 1) -> int:
-    return a + b
-
-
-async def enqueued(pool: Client, *args: Any, **kwargs: Any) -> Job[Any]:
-    made = await pool.enqueue_job(*args, **kwargs)
-    assert made is not None
-    return made
 
 
 @asynccontextmanager
@@ -75,13 +64,18 @@ async def test_arq_b_a_read_only_server_is_said_and_waited_out(
     async with pool_of(server) as pool:
         jobs = [await enqueued(pool, "add", n, _defer_by=0.3) for n in range(5)]
         async with running([add], RedisSettings.from_dsn(server.url)):
-            await pool.execute_command("REPLICAOF", "127.0.0.1", "1")
+            await _replicate(pool, "127.0.0.1", "1")
             await wait_until(lambda: "trying again" in caplog.text, description="it is said")
             with pytest.raises(ServerError):
                 await pool.enqueue_job("add")
-            await pool.execute_command("REPLICAOF", "NO", "ONE")
+            await _replicate(pool, "NO", "ONE")
             assert [await job.result(timeout=10) for job in jobs] == [1, 2, 3, 4, 5]
     assert "is back after" in caplog.text
+
+
+async def _replicate(pool: Any, *of: str) -> None:
+    """`pool` is Any: redis-py gives this command no types."""
+    await pool.execute_command("REPLICAOF", *of)
 
 
 async def test_arq_c_jobs_in_progress_elsewhere_do_not_stand_in_the_way(
@@ -151,19 +145,19 @@ async def test_arq_e_the_end_of_a_worker_that_was_stopped_too_long_is_refused(
 
 
 async def test_arq_f_a_full_server_ends_no_worker(
-    make_server: MakeServer, caplog: pytest.LogCaptureFixture
+    make_server: MakeServer,
 ) -> None:
     server = make_server()
-    async with pool_of(server) as pool:
-        async with running([add], RedisSettings.from_dsn(server.url)) as worker:
-            jobs = [await enqueued(pool, "add", n, _defer_by=0.2) for n in range(5)]
-            await pool.config_set("maxmemory", "1mb")
-            with pytest.raises(ServerError, match="takes no more data"):
-                await pool.enqueue_job("add")
-            results = [await job.result(timeout=10) for job in jobs]
-            await pool.config_set("maxmemory", "0")
-            more = await enqueued(pool, "add", 9)
-            assert await more.result(timeout=10) == 10
+    settings = RedisSettings.from_dsn(server.url)
+    async with pool_of(server) as pool, running([add], settings) as worker:
+        jobs = [await enqueued(pool, "add", n, _defer_by=0.2) for n in range(5)]
+        await pool.config_set("maxmemory", "1mb")
+        with pytest.raises(ServerError, match="takes no more data"):
+            await pool.enqueue_job("add")
+        results = [await job.result(timeout=10) for job in jobs]
+        await pool.config_set("maxmemory", "0")
+        more = await enqueued(pool, "add", 9)
+        assert await more.result(timeout=10) == 10
     assert results == [1, 2, 3, 4, 5], "what is in the queue is run while nothing more fits in"
     assert worker.jobs_complete == 6
 

@@ -15,16 +15,8 @@ from arq.jobs import JobStatus
 import jobs
 from jobs import Client, Job, JobFailed, Retry, cron, fixed, func
 from jobs.keys import queue_keys
-from tests.helpers.arq_app import Ctx, burst, named, running
+from tests.helpers.arq_app import Ctx, add, burst, enqueued, named, running, waits
 from tests.helpers.waiting import wait_until
-
-
-async def add(ctx: Ctx, a: int = 0, b: int = 1) -> int:
-    return a + b
-
-
-async def waits(ctx: Ctx) -> None:
-    await asyncio.sleep(60)
 
 
 async def retries(ctx: Ctx) -> None:
@@ -35,12 +27,6 @@ async def fails_once(ctx: Ctx) -> int:
     if ctx["job_try"] == 1:
         raise ValueError("no")
     return int(ctx["job_try"])
-
-
-async def enqueued(pool: Client, *args: Any, **kwargs: Any) -> Job[Any]:
-    made = await pool.enqueue_job(*args, **kwargs)
-    assert made is not None
-    return made
 
 
 def plain(ctx: Ctx) -> None:

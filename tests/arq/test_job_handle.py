@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import arq.jobs
 import pytest
@@ -13,18 +12,9 @@ from arq.jobs import JobDef, JobResult, JobStatus
 
 from jobs import Client, Job, JobFailed, Retry
 from jobs.errors import JobCancelled, JobNotFound, ResultTimeout
-from tests.helpers.arq_app import Ctx, burst, named, running
-from tests.helpers.waiting import wait_until
+from tests.helpers.arq_app import Ctx, add, burst, enqueued, fails, named, running, until
 
 LONG = timedelta(hours=1)
-
-
-async def add(ctx: Ctx, a: int, b: int = 1) -> int:
-    return a + b
-
-
-async def fails(ctx: Ctx) -> None:
-    raise ValueError("no")
 
 
 async def waits(ctx: Ctx) -> str:
@@ -36,19 +26,6 @@ async def again(ctx: Ctx) -> int:
     if ctx["job_try"] == 1:
         raise Retry(defer=LONG)
     return int(ctx["job_try"])
-
-
-async def enqueued(pool: Client, *args: Any, **kwargs: Any) -> Job[Any]:
-    job = await pool.enqueue_job(*args, **kwargs)
-    assert job is not None
-    return job
-
-
-async def until(job: Job[Any], status: JobStatus) -> None:
-    async def reached() -> bool:
-        return await job.status() is status
-
-    await wait_until(reached, description=f"the job is {status}")
 
 
 # -- status ------------------------------------------------------------------------------------
@@ -141,7 +118,7 @@ async def test_result_info_never_raises_the_error_of_the_job(
 
 
 async def test_an_unknown_job_has_no_info(pool: Client) -> None:
-    job = Job("nobody", pool)
+    job: Job[Any] = Job("nobody", pool)
     assert (await job.info(), await job.result_info()) == (None, None)
 
 

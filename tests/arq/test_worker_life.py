@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from arq.connections import RedisSettings
@@ -14,24 +14,21 @@ from arq.jobs import JobStatus
 from arq.worker import FailedJobs
 
 from jobs import Client, Job, JobFailed, Worker
-from tests.helpers.arq_app import Ctx, burst, make_worker, named, running, serving
+from tests.helpers.arq_app import (
+    Ctx,
+    add,
+    burst,
+    enqueued,
+    fails,
+    make_worker,
+    named,
+    running,
+    serving,
+    waits,
+)
 from tests.helpers.waiting import wait_until
 
 Hook = Callable[[Ctx], Awaitable[None]]
-
-
-async def add(ctx: Ctx, a: int = 0, b: int = 1) -> int:
-    return a + b
-
-
-async def fails(ctx: Ctx) -> None:
-    raise ValueError("no")
-
-
-async def enqueued(pool: Client, *args: Any, **kwargs: Any) -> Job[Any]:
-    made = await pool.enqueue_job(*args, **kwargs)
-    assert made is not None
-    return made
 
 
 def noting(notes: list[str], name: str) -> Hook:
@@ -262,9 +259,7 @@ async def test_async_run_leaves_the_connections_open_until_close(
     pool: Client, redis_settings: RedisSettings
 ) -> None:
     notes: list[str] = []
-    worker = make_worker(
-        [add], redis_settings, burst=True, on_shutdown=noting(notes, "shutdown")
-    )
+    worker = make_worker([add], redis_settings, burst=True, on_shutdown=noting(notes, "shutdown"))
     await worker.async_run()
     assert await worker.pool.ping()
     assert notes == []
@@ -320,19 +315,58 @@ async def test_handle_sig_of_a_running_worker_stops_it_at_once(
     pool: Client, redis_settings: RedisSettings
 ) -> None:
     """arq's own way to be stopped from code, and what `--watch` calls."""
-    from signal import SIGUSR1
-
-    async def waits(ctx: Ctx) -> None:
-        await asyncio.sleep(60)
-
     job = await enqueued(pool, "waits")
-    async with running([named(waits)], redis_settings, job_completion_wait=60) as worker:
+    async with running([waits], redis_settings, job_completion_wait=60) as worker:
 
         async def runs() -> bool:
             return await job.status() is JobStatus.in_progress
 
         await wait_until(runs, description="the job runs")
-        worker.handle_sig(SIGUSR1)
+        worker.handle_sig(signal.SIGUSR1)
         assert worker.main_task is not None
         await asyncio.wait_for(asyncio.shield(worker.main_task), 5)
     assert await job.status() is JobStatus.queued
+
+
+async def test_close_runs_on_shutdown_once_also_with_a_given_pool(pool: Client) -> None:
+    notes: list[str] = []
+    hook = noting(notes, "shutdown")
+    worker = make_worker([add], None, redis_pool=pool, burst=True, on_shutdown=hook)
+    await worker.async_run()
+    await worker.close()
+    await worker.close()
+    assert notes == ["shutdown"]
+
+
+async def test_a_signal_during_on_startup_stops_in_order(redis_settings: RedisSettings) -> None:
+    notes: list[str] = []
+    starting = asyncio.Event()
+
+    async def slow_startup(ctx: Ctx) -> None:
+        starting.set()
+        await asyncio.sleep(0.05)
+        notes.append("startup")
+
+    worker = make_worker(
+        [add],
+        redis_settings,
+        handle_signals=True,
+        on_startup=slow_startup,
+        on_shutdown=noting(notes, "shutdown"),
+    )
+    task = asyncio.create_task(worker.async_run())
+    await asyncio.wait_for(starting.wait(), 5)
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(task, 5)
+    await worker.close()
+    assert notes[-1] == "shutdown"
+
+
+async def test_close_before_the_first_step_of_async_run_ends_it(
+    redis_settings: RedisSettings,
+) -> None:
+    worker = make_worker([add], redis_settings)
+    task = asyncio.create_task(worker.async_run())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(worker.close(), 5)
+    await asyncio.wait_for(task, 5)

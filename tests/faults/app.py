@@ -34,7 +34,7 @@ def note(kind: str, ctx: Context) -> None:
 
 
 @job("work", queue=QUEUE, backoff=fixed(0.1))
-async def work(ctx: Context, ms: float = 10) -> int:
+async def work(ctx: Context, ms: float = 10, padding: str = "") -> int:
     """The ordinary job: an effect, then some milliseconds."""
     note("start", ctx)
     note("effect", ctx)

@@ -252,10 +252,10 @@ async def test_a_server_that_became_a_replica(
     await enqueue_work(client, workers.ledger, 20, lambda: 5)
     await wait_counts(client, completed=20)
     await client.execute_command("REPLICAOF", "127.0.0.1", "1")
-    with pytest.raises(ServerRefused):
+    with pytest.raises(ServerRefused, match="read-only replica"):
         await client.enqueue("work", {"ms": 5}, queue=QUEUE)
     await wait_until(
-        lambda: "read only replica" in worker.log, description="the worker says why", timeout=10
+        lambda: "replica" in worker.log, description="the worker says why", timeout=10
     )
     await client.execute_command("REPLICAOF", "NO", "ONE")
     await enqueue_work(client, workers.ledger, 20, lambda: 5, prefix="after")

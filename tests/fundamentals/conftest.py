@@ -31,7 +31,7 @@ async def client(redis_url: str) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def work(redis_url: str) -> AsyncIterator[Work]:
-    """Starts workers: `await work(function, …, queues=[…])`; they end with the test."""
+    """A starter of workers, used as `await work(function, …, queues=[…])`; they end with the test."""
     started: list[tuple[Worker, asyncio.Task[None]]] = []
 
     async def start(*functions: Any, **options: Any) -> Worker:
@@ -45,21 +45,3 @@ async def work(redis_url: str) -> AsyncIterator[Work]:
     for worker, task in started:
         await worker.close()
         await task
-
-
-@pytest.fixture
-async def burst(redis_url: str) -> Callable[..., Awaitable[Worker]]:
-    """Runs what waits and ends: `await burst(function, …)`."""
-
-    async def run(*functions: Any, **options: Any) -> Worker:
-        settings = RedisSettings.from_dsn(redis_url)
-        worker = Worker(
-            functions, redis_settings=settings, burst=True, handle_signals=False, **options
-        )
-        try:
-            await worker.async_run()
-        finally:
-            await worker.close()
-        return worker
-
-    return run

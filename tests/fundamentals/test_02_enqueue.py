@@ -39,7 +39,7 @@ async def test_a_mapping_is_validated_like_the_model(client: Client) -> None:
     with pytest.raises(InvalidPayload, match="to: Field required") as refused:
         await client.enqueue("send", {"tries": 1})
     assert refused.value.errors == [("to", "Field required")]
-    assert await client.queue("mail").counts() == dict.fromkeys(State, 0)
+    assert not any((await client.queue("mail").counts()).values())
 
 
 async def test_code_need_not_be_known_where_the_job_is_enqueued(client: Client, work: Work) -> None:

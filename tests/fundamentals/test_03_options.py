@@ -12,10 +12,12 @@ from tests.fundamentals.conftest import Work
 from tests.helpers.waiting import wait_until
 
 
-async def attempts_of(client: Client, work: Work, queue: Queue, **options: int) -> list[int]:
+async def attempts_of(
+    client: Client, work: Work, queue: Queue, attempts: int | None = None
+) -> list[int]:
     """The attempts that hold for a plain and for a called-with-options job."""
 
-    @job("tell", queue=queue, **options)  # type: ignore[arg-type]  # whole numbers only
+    @job("tell", queue=queue, attempts=attempts)
     async def tell(ctx: Context) -> int:
         return ctx.attempts
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from pydantic import BaseModel
 
@@ -21,6 +23,7 @@ from jobs import (
     job,
 )
 from tests.fundamentals.conftest import Work
+from tests.helpers.waiting import wait_until
 
 
 class Busy(Exception):
@@ -30,10 +33,8 @@ class Busy(Exception):
 async def outcome(client: Client, name: str, **payload: object) -> tuple[State, int]:
     """Enqueue, wait for the end; the state and how many attempts there were."""
     queued = await client.enqueue(name, payload)
-    try:
+    with suppress(JobFailed):
         await queued.result(timeout=5)
-    except JobFailed:
-        pass
     info = await queued.details()
     return info.state, len(info.history)
 
@@ -84,7 +85,6 @@ async def test_a_job_that_waits_for_its_next_attempt_is_delayed(client: Client, 
 
     await work(once)
     queued = await client.enqueue("once")
-    from tests.helpers.waiting import wait_until
 
     async def delayed() -> bool:
         return await queued.state() is State.delayed

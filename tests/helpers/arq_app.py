@@ -16,9 +16,10 @@ from typing import Any, TypeAlias
 
 import arq.worker
 from arq.connections import RedisSettings
+from arq.jobs import JobStatus
 
 import jobs
-from jobs import Worker, func
+from jobs import Client, Job, Worker, func
 from tests.helpers.waiting import wait_until
 
 Ctx: TypeAlias = dict[Any, Any]
@@ -32,9 +33,7 @@ def named(coroutine: Callable[..., Any], **options: Any) -> arq.worker.Function:
     return func(coroutine, name=coroutine.__name__, **options)
 
 
-def make_worker(
-    functions: Sequence[Any], settings: RedisSettings | None, **options: Any
-) -> Worker:
+def make_worker(functions: Sequence[Any], settings: RedisSettings | None, **options: Any) -> Worker:
     """A worker that leaves the signals of the test process alone and stops at once."""
     quiet = {"handle_signals": False, "lease": LEASE_S, "job_completion_wait": 0}
     return Worker(functions, redis_settings=settings, **(quiet | options))
@@ -99,6 +98,42 @@ def in_thread(make: Callable[[], Worker]) -> Iterator[None]:
         assert not thread.is_alive(), "the worker of the thread did not end"
 
 
+# -- jobs --------------------------------------------------------------------------------------
+
+
+async def add(ctx: Ctx, a: int = 0, b: int = 1) -> int:
+    """The job that works."""
+    return a + b
+
+
+async def fails(ctx: Ctx) -> None:
+    """The job that does not."""
+    raise ValueError("no")
+
+
+async def waits(ctx: Ctx) -> None:
+    """The job that runs until it is stopped."""
+    await asyncio.sleep(60)
+
+
+async def enqueued(pool: Client, *args: Any, **kwargs: Any) -> Job[Any]:
+    """`enqueue_job` of a job whose id is free."""
+    made = await pool.enqueue_job(*args, **kwargs)
+    assert made is not None
+    return made
+
+
+async def until(job: Job[Any], status: JobStatus, timeout: float = 5) -> None:
+    """Wait until the job has this status."""
+
+    async def reached() -> bool:
+        return await job.status() is status
+
+    await wait_until(reached, description=f"the job is {status}", timeout=timeout)
+
+
+# -- arq's command -----------------------------------------------------------------------------
+
 MODULE = "app_settings"
 SETTINGS = """
 import asyncio
@@ -106,6 +141,7 @@ import asyncio
 import arq.worker
 from arq import cron
 from arq.connections import RedisSettings
+from arq.jobs import JobStatus
 
 from jobs import Retry, Worker
 
@@ -164,7 +200,11 @@ class ArqCommand:
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         """Start the command; `close` ends what a test leaves running."""
         root = str(Path(jobs.__file__).parents[1])
-        command = [Path(sys.executable).parent / "arq", f"{MODULE}.WorkerSettings", *options]
+        command: list[str | Path] = [
+            Path(sys.executable).parent / "arq",
+            f"{MODULE}.WorkerSettings",
+            *options,
+        ]
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from jobs.keys import PREFIX, QueueKeys
 from jobs.states import TERMINAL, State
-from jobs.store.record import SPAN, Record, split_body, unpack_record
+from jobs.store.record import SPAN, Record, late_id, late_name, split_body, unpack_record
 from jobs.store.show import STATE_KEYS
 from tests.helpers.servers import ttls_of
 
@@ -40,7 +40,8 @@ async def dump(client: Redis, keys: QueueKeys) -> Dump:
         *raw, rate, wake = await pipe.execute()
     found: Dump = {"rate": [int(at) for at in rate], "wake": wake}
     for name, pairs in zip(_ZSETS, raw, strict=False):
-        found[name] = {member.decode(): _whole(score) for member, score in pairs}
+        read = late_id if name == "later" else bytes.decode
+        found[name] = {read(member): _whole(score) for member, score in pairs}
     for name, flat in zip(_HASHES, raw[len(_ZSETS) :], strict=True):
         found[name] = {field.decode(): _value(name, data) for field, data in flat.items()}
     return {name: value for name, value in found.items() if value}
@@ -123,12 +124,14 @@ async def audit(
 async def audit_queue(client: Redis, keys: QueueKeys) -> list[str]:
     """The findings of one queue."""
     found = await dump(client, keys)
+    late = await client.zrange(keys.later, 0, -1)
     places = {state: found.get(name, {}) for state, name in STATE_KEYS.items()}
     return [
         *_in_one_state(places, found),
         *_complete(places, found),
         *_in_order(places, found),
         *_accounts(places, found),
+        *_named(late, found),
     ]
 
 
@@ -173,6 +176,20 @@ def _in_order(places: dict[State, Dump], found: Dump) -> list[str]:
     if len(set(places[State.waiting].values())) < len(places[State.waiting]):
         wrong.append("two waiting jobs share a place in line")
     return wrong
+
+
+def _named(late: list[bytes], found: Dump) -> list[str]:
+    """Delayed jobs stand in `later` under the sequence of their record, and tokens grow."""
+    records: dict[str, Record] = found.get("record", {})
+    named = {late_id(name): name for name in late}
+    last = found.get("config", {}).get("token", 0)
+    return [
+        *(f"{i} is delayed under another sequence than that of its record"
+          for i, name in named.items()
+          if i in records and late_name(records[i].sequence, i) != name),
+        *(f"{i} has the token {r.token} of 0 to {last}"
+          for i, r in records.items() if not 0 <= r.token <= last),
+    ]
 
 
 def _accounts(places: dict[State, Dump], found: Dump) -> list[str]:

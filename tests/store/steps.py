@@ -13,12 +13,14 @@ from jobs.states import State
 from jobs.store import control, queue, results, workers
 from jobs.store._script import script
 from jobs.store.queue import Ack, Added, Answer, Claimed, Entry, Limits, Turn, Verb
-from jobs.store.record import SPAN, Record
+from jobs.store.record import HAS_HISTORY, SPAN, Record
 from tests.helpers.keyspace import Dump, audit, changes, dump
 
 NOW = 1_700_000_000_000
 MINUTE = NOW // 60_000
 LEASE = 30_000
+#: The flags of a job whose history has begun.
+BEGUN = HAS_HISTORY
 FOREVER: Limits = (-1, -1, -1)
 NOTHING: Limits = (0, -1, -1)
 

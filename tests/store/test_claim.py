@@ -6,7 +6,7 @@ import pytest
 
 from jobs.store.queue import Ack, Verb
 from jobs.store.record import SPAN
-from tests.store.steps import LEASE, MINUTE, NOTHING, NOW, Steps, end, record, score
+from tests.store.steps import BEGUN, LEASE, MINUTE, NOTHING, NOW, Steps, end, record, score
 
 CLAIMED = {f"{MINUTE}:claimed": 1, f"{MINUTE}:wait:0": 1, f"{MINUTE}:wait_ms": 0}
 RAN = {f"{MINUTE}:run:6": 1, f"{MINUTE}:run_ms": 7}
@@ -32,6 +32,7 @@ async def test_a_claim_leases_the_job_and_writes_its_record(steps: Steps) -> Non
         "ready": {"b": score(3, 2)},
         "leases": {"a": NOW + LEASE},
         "record": {"a": job.record},
+        "config": {"sequence": 2, "token": 1},
         "claims": {"w": 1},
         "stats": {f"{MINUTE}:enqueued": 2, **CLAIMED},
     }
@@ -105,7 +106,7 @@ async def test_a_job_claimed_again_has_a_higher_token_and_its_own_place(steps: S
     await steps.ack(ack._replace(verb=Verb.interrupt))
     await steps.add("b", priority=2)
     jobs = await steps.claim()
-    assert [(job.id, job.record.token) for job in jobs] == [("a", 2), ("b", 1)]
+    assert [(job.id, job.record.token) for job in jobs] == [("a", 2), ("b", 3)]
 
 
 # -- acks ----------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ async def test_an_end_is_kept_with_its_line(steps: Steps, verb: Verb) -> None:
         state: {"a": NOW + 5_000},
         "expiry": {"a": NOW + 65_000},
         "result": {"a": [b"line"]},
-        "config": {"sequence": 1, f"bytes:{state}": 8 + 3 + 4},
+        "config": {"sequence": 1, "token": 1, f"bytes:{state}": 8 + 3 + 4},
         "stats": SEEDED | RAN | {f"{MINUTE}:{state}": 1},
         "claims": {"w": 2},
     }
@@ -141,7 +142,7 @@ async def test_a_job_kept_for_ever_has_no_expiry(steps: Steps) -> None:
 async def test_a_job_that_is_not_kept_leaves_only_counters(steps: Steps) -> None:
     assert await steps.ack((await claimed(steps))._replace(keep=NOTHING)) == "1"
     assert await steps.dump() == {
-        "config": {"sequence": 1},
+        "config": {"sequence": 1, "token": 1},
         "stats": SEEDED | RAN | {f"{MINUTE}:completed": 1},
         "claims": {"w": 2},
         "wake": 1,
@@ -164,7 +165,12 @@ async def test_a_job_that_runs_again_waits_in_later(steps: Steps, verb: Verb) ->
         "leases": {},
         "later": {"a": NOW + 9_000},
         "record": {
-            "a": record(sequence=1.0, failures=verb is Verb.retry, available_ms=NOW + 9_000)
+            "a": record(
+                sequence=1.0,
+                failures=verb is Verb.retry,
+                flags=BEGUN,
+                available_ms=NOW + 9_000,
+            )
         },
         "result": {"a": [b"line"]},
         "stats": SEEDED | RAN | {f"{MINUTE}:{word}": 1},
@@ -179,17 +185,19 @@ async def test_an_interrupted_job_is_first_in_its_line_again(steps: Steps) -> No
     assert await steps.ack(ack._replace(verb=Verb.interrupt)) == "1"
     after = await steps.changes(before)
     assert after["ready"] == {"a": score(3, 1), "b": score(3, 2)}
-    assert after["record"] == {"a": record(sequence=1.0, interruptions=1)}
+    assert after["record"] == {"a": record(sequence=1.0, interruptions=1, flags=BEGUN)}
     assert (await steps.stats())["interrupted"] == 1
 
 
 async def test_a_parked_job_keeps_its_bytes(steps: Steps) -> None:
     ack = await claimed(steps)
     before = await steps.dump()
-    assert await steps.ack(ack._replace(verb=Verb.park, line=b"")) == "1"
+    assert await steps.ack(ack._replace(verb=Verb.park)) == "1"
     assert await steps.changes(before) == {
         "leases": {},
         "parked": {"a": NOW},
+        "record": {"a": record(sequence=1.0, flags=BEGUN)},
+        "result": {"a": [b"line"]},
         "stats": SEEDED | RAN | {f"{MINUTE}:parked": 1},
         "claims": {"w": 2},
     }

@@ -7,10 +7,10 @@ from redis.asyncio import Redis
 
 from jobs.keys import control_channel
 from jobs.states import State
-from jobs.store import queue
+from jobs.store import control, queue
 from jobs.store.queue import Verb
 from jobs.store.record import CANCEL_ASKED
-from tests.store.steps import MINUTE, NOTHING, NOW, Steps, record, score
+from tests.store.steps import BEGUN, MINUTE, NOTHING, NOW, Steps, end, record, score
 
 
 async def test_an_unknown_job_is_not_found(steps: Steps) -> None:
@@ -61,7 +61,7 @@ async def test_a_running_job_is_asked_to_stop(steps: Steps, redis_client: Redis)
         assert await steps.cancel("a") is State.active
         assert await steps.cancel("a") is State.active, "asking twice changes nothing"
         message = await pubsub.get_message(timeout=5)
-        assert message["data"].startswith(b"a")
+        assert control.read_request(message["data"]) == ("a", b"stop")
     assert await steps.changes(before) == {
         "record": {"a": record(sequence=1.0, flags=CANCEL_ASKED)}
     }
@@ -106,8 +106,8 @@ async def test_an_ended_job_waits_again_with_all_its_attempts(
         state: {},
         "expiry": {},
         "ready": {"a": score(9, 3)},
-        "record": {"a": record(9, 2, sequence=3.0, available_ms=NOW + 1_000)},
-        "config": {"sequence": 3, f"bytes:{state}": 0},
+        "record": {"a": record(9, 2, flags=BEGUN, sequence=3.0, available_ms=NOW + 1_000)},
+        "config": {"sequence": 3, "token": 2, f"bytes:{state}": 0},
         "wake": 1,
     }
 
@@ -142,12 +142,12 @@ async def test_a_parked_job_waits_again_with_its_counters(steps: Steps) -> None:
     await steps.client.delete(steps.keys.wake)
     before = await steps.dump()
     assert await steps.unpark("a", "a", "nobody") == 1
-    fresh = record(2, 2, failures=1, sequence=3.0, available_ms=NOW + 1_000)
+    fresh = record(2, 2, failures=1, flags=BEGUN, sequence=3.0, available_ms=NOW + 1_000)
     assert await steps.changes(before) == {
         "parked": {},
         "ready": {"a": score(2, 3)},
         "record": {"a": fresh},
-        "config": {"sequence": 3},
+        "config": {"sequence": 3, "token": 2},
         "wake": 1,
     }
 
@@ -158,13 +158,9 @@ async def test_parked_jobs_are_paged_with_their_raw_bytes(steps: Steps) -> None:
         await steps.add(*ids[at : at + 65])
     for _ in range(2):
         from_here = await steps.claim()
-        await steps.ack(*[end_parked(job.id) for job in from_here])
+        await steps.ack(*[end(job, Verb.park) for job in from_here])
         steps.now += 1
     first = await queue.parked_page(steps.client, steps.keys, 0)
     rest = await queue.parked_page(steps.client, steps.keys, len(first))
     assert first + rest == [(job_id, f"<{job_id}>".encode()) for job_id in ids]
     assert await queue.parked_page(steps.client, steps.keys, 130) == []
-
-
-def end_parked(job_id: str) -> queue.Ack:
-    return queue.Ack(job_id, 1, Verb.park, 0, NOTHING, -1, b"")

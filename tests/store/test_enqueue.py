@@ -30,7 +30,8 @@ async def test_a_delayed_job_has_a_record_and_is_due_by_the_servers_clock(steps:
     assert await steps.dump() == {
         "later": {"a": NOW + 5_000},
         "body": {"a": (NOW, b"<a>")},
-        "record": {"a": record(7, 0, available_ms=NOW + 5_000)},
+        "record": {"a": record(7, 0, sequence=1.0, available_ms=NOW + 5_000)},
+        "config": {"sequence": 1},
         "stats": {f"{MINUTE}:enqueued": 1},
         "wake": 1,
     }
@@ -118,7 +119,7 @@ async def test_an_ended_job_gives_its_id_back(steps: Steps) -> None:
         "record": {},
         "result": {},
         "body": {"a": (NOW + 60_000, b"<a>")},
-        "config": {"sequence": 2, "bytes:completed": 0},
+        "config": {"sequence": 2, "token": 1, "bytes:completed": 0},
     }
 
 
@@ -201,10 +202,10 @@ async def test_due_jobs_go_to_the_end_of_their_priority(steps: Steps) -> None:
     assert (answer.waiting, answer.next_due_ms) == (2, 10)
     after = await steps.changes(before)
     assert after == {
-        "ready": {"a": score(3, 1), "soon": score(3, 2)},
+        "ready": {"a": score(3, 3), "soon": score(3, 4)},
         "later": {"later": NOW + 20},
-        "record": before["record"] | {"soon": record(3, 0, sequence=2.0, available_ms=NOW + 10)},
-        "config": {"sequence": 2},
+        "record": before["record"] | {"soon": record(3, 0, sequence=4.0, available_ms=NOW + 10)},
+        "config": {"sequence": 4},
         "claims": {"w": 1},
     }
     steps.now += 10

@@ -117,8 +117,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert answer == ("+" if free else "=")
         if free:
             job = self.jobs[job_id] = Model(State.delayed, priority, at=due)
+            self.sequence += 1
             if not delay:
-                self.wait(job)
+                job.state, job.place = State.waiting, self.sequence
 
     @rule(want=st.integers(0, 3), worker=st.sampled_from("xy"))
     def claim(self, want: int, worker: str) -> None:

@@ -7,7 +7,7 @@ import redis
 from jobs.store import queue
 from jobs.store.queue import Verdict, Verb
 from tests.helpers.servers import Server
-from tests.store.steps import LEASE, MINUTE, NOW, Steps, end, record, score
+from tests.store.steps import BEGUN, LEASE, MINUTE, NOW, Steps, end, record, score
 
 
 async def test_a_renewal_moves_only_the_deadlines_that_are_the_callers(steps: Steps) -> None:
@@ -16,7 +16,7 @@ async def test_a_renewal_moves_only_the_deadlines_that_are_the_callers(steps: St
     await steps.rescue("b")
     steps.now += 10_000
     before = await steps.dump()
-    assert await steps.renew(("a", 1), ("b", 1), ("c", 2), ("nobody", 1)) == "1000"
+    assert await steps.renew(("a", 1), ("b", 2), ("c", 2), ("nobody", 1)) == "1000"
     assert await steps.changes(before) == {
         "leases": {"a": NOW + 10_000 + LEASE, "c": NOW + LEASE}
     }
@@ -58,7 +58,7 @@ async def test_a_rescued_job_is_first_in_its_line_again(steps: Steps) -> None:
     assert await steps.changes(before) == {
         "leases": {},
         "ready": {"a": score(3, 1), "b": score(3, 2)},
-        "record": {"a": record(sequence=1.0, losses=1)},
+        "record": {"a": record(sequence=1.0, losses=1, flags=BEGUN)},
         "result": {"a": [b"lost"]},
         "stats": before["stats"] | {f"{MINUTE}:lost": 1},
         "wake": 1,
@@ -98,7 +98,7 @@ async def test_a_job_that_kills_its_workers_is_failed_as_poison(steps: Steps) ->
     assert found["failed"] == {"a": NOW}
     assert found["expiry"] == {"a": NOW + 60_000}
     assert found["result"] == {"a": [b"lost"] * 3}
-    assert found["record"]["a"] == record(sequence=1.0, token=3, losses=3)
+    assert found["record"]["a"] == record(sequence=1.0, token=3, losses=3, flags=BEGUN)
     assert found["config"]["bytes:failed"] == 8 + 3 + len(b"lost\nlost\nlost")
     stats = await steps.stats()
     assert (stats["lost"], stats["failed"]) == (3, 1)

@@ -143,5 +143,5 @@ async def test_a_returned_jobs_history_counts_as_kept_bytes_once_it_ends(steps: 
     await steps.finish("a", Verb.complete)
     found = await steps.dump()
     assert found["config"] == {
-        "sequence": 2, "bytes:failed": 0, "bytes:completed": 8 + 3 + len(b"line\nline")
+        "sequence": 2, "token": 2, "bytes:failed": 0, "bytes:completed": 8 + 3 + len(b"line\nline")
     }  # fmt: skip
