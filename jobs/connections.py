@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, fields
 from enum import Enum, auto
 from functools import wraps
@@ -216,11 +216,11 @@ class Addressed(Protocol):
 
 def asks_server(
     method: Callable[Concatenate[A, P], Awaitable[R]],
-) -> Callable[Concatenate[A, P], Awaitable[R]]:
+) -> Callable[Concatenate[A, P], Coroutine[Any, Any, R]]:
     """Decorates a method: errors of redis-py come out as `ServerError`."""
 
     @wraps(method)
-    async def asking(self: A, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def asking(self: A, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await method(self, *args, **kwargs)
         except Exception as error:

@@ -128,7 +128,7 @@ def check_job_id(job_id: str) -> str:
 
 
 def _check_text(name: str, what: str, limit: int) -> str:
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not name.strip():  # type: ignore[redundant-expr]  # callers without types
         raise InvalidOption(f"the name of a {what} is non-empty text, not {name!r}")
     if not name.isprintable():
         raise InvalidOption(f"the name of a {what} holds no control characters: {name!r}")

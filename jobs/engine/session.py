@@ -198,6 +198,10 @@ class Session:
             )
             hurry.cancel()
 
+    def ongoing(self) -> int:
+        """How many jobs run now."""
+        return sum(len(producer.running) for producer in self.producers.values())
+
     def _running(self) -> list[asyncio.Task[Any]]:
         return [
             run.task

@@ -387,15 +387,12 @@ class Worker(Figures, arq.worker.Worker):
         assert isinstance(self._pool, Client)  # noqa: S101 -- arq's contract: only while running
         return self._pool
 
-    def _ongoing(self) -> int:
-        producers = self._session.producers.values() if self._session else ()
-        return sum(len(producer.running) for producer in producers)
-
     def _figures(self) -> str:
         """The figures of arq's health key."""
+        ongoing = self._session.ongoing() if self._session else 0
         return (
             f"j_complete={self.jobs_complete} j_failed={self.jobs_failed} "
-            f"j_retried={self.jobs_retried} j_ongoing={self._ongoing()}"
+            f"j_retried={self.jobs_retried} j_ongoing={ongoing}"
         )
 
     def __repr__(self) -> str:
