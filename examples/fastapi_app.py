@@ -16,7 +16,6 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from redis.exceptions import RedisError
 from starlette.routing import Route
 
 import settings
@@ -81,9 +80,8 @@ async def embedded_worker(client: Client) -> AsyncIterator[Worker]:
 app = FastAPI(title="Jobs from a web application", lifespan=lifespan)
 
 
-@app.exception_handler(ServerError)  # from enqueueing
-@app.exception_handler(RedisError)  # from questions about jobs
-async def server_is_away(_: Request, error: Exception) -> JSONResponse:
+@app.exception_handler(ServerError)
+async def server_is_away(_: Request, error: ServerError) -> JSONResponse:
     """503 with a sentence; the caller may repeat the request."""
     return JSONResponse({"error": str(error)}, status_code=503, headers={"Retry-After": "5"})
 

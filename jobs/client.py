@@ -283,7 +283,7 @@ class Client(ArqRedis):
                 end = end or await _first(pushed, min(left, LOOK_AGAIN_S))
             if end is not None:
                 return end
-            if left <= LOOK_AGAIN_S:
+            if clock.mono() >= over_at:
                 raise timed_out(queue, job_id, timeout_s or 0)
 
     def read_end(self, end: results.End) -> dict[str, Any]:

@@ -15,7 +15,14 @@ import redis
 import redis.asyncio
 from redis import exceptions as redis_errors
 
-from jobs.errors import ConfigurationError, ServerAway, ServerError, ServerRefused, did_you_mean
+from jobs.errors import (
+    ConfigurationError,
+    JobsError,
+    ServerAway,
+    ServerError,
+    ServerRefused,
+    did_you_mean,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -167,6 +174,10 @@ def trouble(error: BaseException) -> Trouble | None:
     The classes are those of FAULTS rule 20. redis-py 5.3.1 can raise AttributeError from a
     connection that closes while it is written to.
     """
+    if isinstance(error, JobsError):
+        return None  # also `ResultTimeout`, which is a TimeoutError
+    if isinstance(error, JobsError):  # some are TimeoutErrors too, and none is redis-py's
+        return None
     if isinstance(error, redis_errors.AuthenticationError | redis_errors.AuthorizationError):
         return Trouble.fatal
     if isinstance(error, redis_errors.OutOfMemoryError):

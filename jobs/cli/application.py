@@ -108,6 +108,8 @@ def _import(name: str) -> ModuleType:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
+    except SystemExit as error:  # what settings do that want no traceback under arq's command
+        raise Problem(str(error.code), f"importing {name!r} ended with this: repair it") from error
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise _no_module(name, here) from error

@@ -181,19 +181,19 @@ def show(
 
 def print_job(cli: Cli, info: JobInfo, app: Application | None) -> None:
     """Everything about one job, secrets hidden."""
-    from jobs.cli.sending import as_text, mask, mask_arguments
+    from jobs.cli.sending import as_text, by_name, mask, mask_arguments
 
     function = app.functions.get(info.function) if app else None
     document = asdict(info) | {
         "kwargs": mask(info.kwargs, function),
         "args": mask_arguments(info.args, function),
+        "payload": mask(by_name(function, info.args, info.kwargs), function),
         "attempt": info.attempt,
         "result": mask(info.result),
         "error": info.error,
     }
     if cli.json:
         return cli.document(job=document)
-    payload = document["kwargs"] or {}
     lines = {
         "job": f"{info.function} {info.id}",
         "queue": info.queue,
@@ -202,8 +202,7 @@ def print_job(cli: Cli, info: JobInfo, app: Application | None) -> None:
         "enqueued": info.enqueued_at.isoformat(timespec="seconds"),
         "due": info.due_at and info.due_at.isoformat(timespec="seconds"),
         "finished": info.finished_at and info.finished_at.isoformat(timespec="seconds"),
-        "arguments": " ".join(map(as_text, document["args"])) or None,
-        "payload": as_text(payload),
+        "payload": as_text(document["payload"]),
         "options": as_text(info.options) if info.options else None,
         "result": as_text(document["result"]) if info.state is State.completed else None,
     }

@@ -72,13 +72,27 @@ def show(cli: Cli, app: Application, function: Function, request: Request) -> in
         "function": request.function,
         "priority": prepared.entry.priority,
         "args": mask_arguments(body.args, function),
-        "payload": mask(body.kwargs, function),
+        "kwargs": mask(body.kwargs, function),
+        "payload": mask(by_name(function, body.args, body.kwargs), function),
         "options": body.options,
         "bytes": len(prepared.entry.body),
     }
     cli.document(dry_run=True, job=job)
     cli.say("nothing was enqueued (--dry-run)")
     return Code.ok
+
+
+def by_name(
+    function: Function | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments by the names of the function's parameters, as far as it is known."""
+    plain = {"args": list(args), **kwargs} if args else dict(kwargs)
+    if function is None or function.signature.model is not None:
+        return plain
+    try:
+        return dict(function.signature.parameters.bind_partial(*args, **kwargs).arguments)
+    except TypeError:  # the function has changed since
+        return plain
 
 
 def as_text(value: Any) -> str:
@@ -97,7 +111,7 @@ def mask_arguments(args: Sequence[Any], function: Function | None = None) -> lis
     """The same for positional arguments."""
     secret = [field.secret for field in fields_of(function)] if function else []
     return [
-        MASK if hidden else _mask(arg, set())
+        MASK if hidden else mask(arg)
         for arg, hidden in zip_longest(args, secret[: len(args)], fillvalue=False)
     ]
 
@@ -108,7 +122,9 @@ def _mask(value: Any, secret: set[str]) -> Any:
             key: MASK if item is not None and _is_secret(key, secret) else _mask(item, secret)
             for key, item in value.items()
         }
-    return [_mask(item, secret) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list | tuple):
+        return [_mask(item, secret) for item in value]
+    return value
 
 
 def _is_secret(key: object, secret: set[str]) -> bool:

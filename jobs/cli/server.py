@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from jobs import Client, RedisSettings
@@ -80,9 +82,11 @@ def talk(cli: Cli, app: Application | None, work: Callable[[Client], Awaitable[T
 
     Raises:
         ServerAway, ServerRefused: in place of redis-py's errors.
+        KeyboardInterrupt: Ctrl-C.
     """
 
     async def main() -> T:
+        _cancel_on_interrupt()
         client = connect(cli, app)
         try:
             return await work(client)
@@ -93,4 +97,19 @@ def talk(cli: Cli, app: Application | None, work: Callable[[Client], Awaitable[T
         finally:
             await client.aclose(close_connection_pool=True)
 
-    return asyncio.run(main())
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _cancel_on_interrupt() -> None:
+    """Let Ctrl-C cancel this task from the loop.
+
+    The handler of `asyncio.run` cancels between any two instructions, also before redis-py enters
+    a time-out of zero, which then takes that cancellation for its own and goes on.
+    """
+    task = asyncio.current_task()
+    if task is not None:
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)

@@ -145,7 +145,7 @@ class Executor:
         return end
 
     def _context(self, run: Run, plan: Plan) -> Context:
-        return Context(
+        context = Context(
             self._bench.resources,
             job_id=run.job_id,
             queue=run.queue,
@@ -156,6 +156,8 @@ class Executor:
             worker=run.worker,
             enqueued_at=clock.from_ms(run.claimed.enqueued_ms),
         )
+        context["score"] = int(run.claimed.record.available_ms)  # arq: the time it was due
+        return context
 
     async def _perform(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
         """Call the function within its time; every way to end becomes a value."""

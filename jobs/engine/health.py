@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from jobs.engine.link import Link
 from jobs.engine.upkeep import Upkeep
+from jobs.keys import QueueKeys
 
 logger = logging.getLogger("jobs.worker")
 
@@ -18,17 +19,27 @@ class HealthKey(Upkeep):
     """
 
     def __init__(
-        self, link: Link, key: str, interval_s: float, describe: Callable[[], str]
+        self,
+        link: Link,
+        queues: Mapping[str, QueueKeys],
+        key: str,
+        interval_s: float,
+        describe: Callable[[], str],
     ) -> None:
-        super().__init__("health", interval_s, link, {})
+        super().__init__("health", interval_s, link, queues)
         self.key = key
         self._describe = describe
 
     async def run_once(self) -> None:
-        """Write the key once."""
-        text = f"{datetime.now().astimezone():%b-%d %H:%M:%S} {self._describe()}"
+        """Write the key once; as in arq, `queued` counts all jobs that have not ended."""
+        client = self.link.client
+        names = [name for keys in self.queues.values() for name in (keys.ready, keys.later)]
+        names += [keys.leases for keys in self.queues.values()]
+        queued = sum([await client.zcard(name) for name in names])
+        now = datetime.now().astimezone()
+        text = f"{now:%b-%d %H:%M:%S} {self._describe()} queued={queued}"
         ttl_ms = int((self.interval_s * 1.2 + 1) * 1000)
-        await self.link.client.psetex(self.key, ttl_ms, text.encode())
+        await client.psetex(self.key, ttl_ms, text.encode())
 
     async def remove(self) -> None:
         """Take the key away: no worker is left to answer for."""

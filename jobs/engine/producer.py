@@ -50,6 +50,13 @@ class Counters:
             case store.Verb.park:
                 pass
 
+    def figures(self, ongoing: int) -> str:
+        """The counters in the words of arq's health key."""
+        return (
+            f"j_complete={self.complete} j_failed={self.failed} "
+            f"j_retried={self.retried} j_ongoing={ongoing}"
+        )
+
 
 @dataclass
 class Budget:

@@ -31,6 +31,8 @@ logger = logging.getLogger("jobs.supervisor")
 FIRST_WAIT_S, LONGEST_WAIT_S, HEALTHY_S = 0.5, 30.0, 60.0
 #: Exit codes of children that another start would not help: bad settings, refused.
 FINAL_CODES = frozenset({2, 6})
+#: Ended by our own signal before it could catch one: no failure.
+STOPPED_EARLY = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 #: Names the file descriptor on which a child notices that its parent is gone.
 PARENT_FD = "JOBS_SUPERVISOR_FD"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -116,6 +118,7 @@ class Supervisor:
             began = clock.mono()
             code = await self._run_child(slot, number)
             if self._stopping.is_set() or (self._once and code == 0):
+                code = 0 if code in STOPPED_EARLY else code
                 break
             if slot.fresh.is_set():
                 wait_s = self._waits[0]

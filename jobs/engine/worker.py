@@ -218,15 +218,21 @@ class Worker(Figures, arq.worker.Worker):
             ConfigurationError: the server cannot hold jobs.
         """
         logs.borrow_arq_handlers()
-        self._stopping.clear()
-        client = await self._connect()
-        self.ctx["redis"] = client
-        self._lent = clients.lend(client)
-        if self._handle_signals:
-            self._trap.set(self.loop, self.handle_sig_wait_for_completion)
-        self._open = True
-        if self.on_startup:
-            await self.on_startup(self.ctx)
+        try:
+            client = await self._connect()
+            self.ctx["redis"] = client
+            self._lent = clients.lend(client)
+            if self._handle_signals:
+                self._trap.set(self.loop, self.handle_sig_wait_for_completion)
+            self._open = True
+            if self.on_startup:
+                await self.on_startup(self.ctx)
+            await self._serve(client)
+        finally:
+            self._trap.release()
+            self._stopping.clear()
+
+    async def _serve(self, client: Client) -> None:
         self._session = session = Session(self._setup(client), self._extra_loops)
         try:
             await session.start()
@@ -234,7 +240,6 @@ class Worker(Figures, arq.worker.Worker):
         finally:
             await session.stop(self._grace_s if self._stopping.is_set() else 0)
             await self._leave(session)
-            self._trap.release()
 
     async def _work(self, session: Session) -> None:
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -265,6 +270,7 @@ class Worker(Figures, arq.worker.Worker):
         client, self._pool = self._pool, None
         if client is None:
             return
+        self._stopping.clear()
         if self._open and self.on_shutdown:
             await self.on_shutdown(self.ctx)
         self._open = False
@@ -335,6 +341,7 @@ class Worker(Figures, arq.worker.Worker):
             deserializer=self.job_deserializer,
             obeys_retry=self.retry_jobs,
         )
+        limited = self.burst and self.max_burst_jobs >= 0
         return Setup(
             worker=self.id,
             client=client,
@@ -344,16 +351,14 @@ class Worker(Figures, arq.worker.Worker):
             most_losses=self._max_deliveries,
             bench=bench,
             counters=self._counters,
-            budget=Budget(self.max_burst_jobs if self._limited() else None),
+            budget=Budget(self.max_burst_jobs if limited else None),
             connect_blocking=lambda: blocking_client(client, client.settings),
         )
 
-    def _limited(self) -> bool:
-        return self.burst and self.max_burst_jobs >= 0
-
     def _extra_loops(self, link: Link) -> list[Upkeep]:
+        keys = {name: queue_keys(name, self.pool.prefix) for name in self.queues}
         self._health = HealthKey(
-            link, self.health_check_key, self.health_check_interval, self._figures
+            link, keys, self.health_check_key, self.health_check_interval, self._figures
         )
         if not self.cron_jobs:
             return [self._health]
@@ -361,7 +366,7 @@ class Worker(Figures, arq.worker.Worker):
         cron = CronTicker(
             link,
             name,
-            queue_keys(name),
+            keys[name],
             self.cron_jobs,
             zone=self._zone,
             serializer=self.job_serializer,
@@ -389,11 +394,7 @@ class Worker(Figures, arq.worker.Worker):
 
     def _figures(self) -> str:
         """The figures of arq's health key."""
-        ongoing = self._session.ongoing() if self._session else 0
-        return (
-            f"j_complete={self.jobs_complete} j_failed={self.jobs_failed} "
-            f"j_retried={self.jobs_retried} j_ongoing={ongoing}"
-        )
+        return self._counters.figures(self._session.ongoing() if self._session else 0)
 
     def __repr__(self) -> str:
         return f"<Worker {self._figures()}>"

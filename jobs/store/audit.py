@@ -92,7 +92,7 @@ async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
         pipe.zrange(keys.expiry, 0, -1)
         pipe.hkeys(keys.waiters)
         pipe.hgetall(keys.stats)
-        pipe.hmget(keys.config, "sequence", "token")
+        pipe.hmget(keys.config, ["sequence", "token"])
         pipe.llen(keys.wake)
         *sets, bodies, records, results, expiry, waiters, stats, last, wakes = await pipe.execute()
     sequence, token = (int(number or 0) for number in last)
@@ -213,11 +213,11 @@ async def _check_bytes(client: Redis, keys: QueueKeys, state: State) -> str | No
         for _ in range(TRIES):
             await pipe.watch(zset, keys.config)
             ids = await _immediate(pipe.zrange(zset, 0, -1))
-            pipe.multi()
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py has no types here
             pipe.hget(keys.config, f"bytes:{state}")
             for job_id in ids:
-                pipe.hstrlen(keys.body, job_id)
-                pipe.hstrlen(keys.result, job_id)
+                pipe.execute_command("HSTRLEN", keys.body, job_id)
+                pipe.execute_command("HSTRLEN", keys.result, job_id)
             try:
                 counted, *lengths = await pipe.execute()
             except WatchError:

@@ -64,6 +64,30 @@ async def test_arq_A1_a_job_that_blocks_its_loop_past_the_lease_runs_once(
     assert len(starts) == 1
 
 
+async def test_arq_A1_a_loop_blocked_past_the_jobs_timeout_lets_go_and_its_late_end_is_refused(
+    pool: Client, redis_settings: RedisSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing in its own process can stop such a job; so another worker gets it, with a token."""
+    starts: list[str] = []
+
+    async def blocks(ctx: Ctx) -> str:
+        starts.append(ctx["job_id"])
+        if len(starts) == 1:
+            time.sleep(2.5)  # noqa: ASYNC251 -- the scenario: a job that never yields
+            return "late"
+        return "in time"
+
+    job = await enqueued(pool, "blocks")
+    options: dict[str, Any] = {"lease": 0.3, "job_timeout": 0.1}
+    with in_thread(lambda: make_worker([named(blocks)], redis_settings, **options)):
+        await wait_until(lambda: starts, description="the job has started")
+        async with running([named(blocks)], redis_settings, **options):
+            assert await job.result(timeout=10) == "in time"
+            await wait_until(lambda: "lease was lost" in caplog.text, description="refused")
+    assert await job.result() == "in time"
+    assert len(starts) == 2
+
+
 async def test_arq_A1_a_timed_out_job_that_cleans_up_past_the_lease_runs_once(
     pool: Client, redis_settings: RedisSettings
 ) -> None:

@@ -90,7 +90,9 @@ async def test_arq_c_jobs_in_progress_elsewhere_do_not_stand_in_the_way(
     for _ in range(100):
         await pool.enqueue_job("gated")
     async with running([named(gated)], redis_settings, max_jobs=100) as busy:
-        await wait_until(lambda: busy._ongoing() == 100, description="100 jobs are in progress")
+        await wait_until(
+            lambda: "j_ongoing=100" in repr(busy), description="100 jobs are in progress"
+        )
         fresh = [await enqueued(pool, "add", n, _queue_name="default") for n in range(50)]
         async with running([named(gated), add], redis_settings, max_jobs=5):
             results = [await job.result(timeout=10) for job in fresh]

@@ -221,3 +221,16 @@ async def test_a_burst_runs_what_is_due_at_startup(
     )
     assert (len(ran), worker.jobs_complete) == (1, 1)
     assert await Job(ran[0], pool).status() is JobStatus.not_found, "cron keeps no result"
+
+
+async def test_cron_jobs_go_where_the_given_pool_keeps_its_jobs(redis_url: str) -> None:
+    ran = asyncio.Event()
+
+    async def tick(ctx: Ctx) -> None:
+        ran.set()
+
+    mine = Client.connect(redis_url, prefix="mine")
+    job = cron(tick, month=1, run_at_startup=True)
+    async with running([], None, redis_pool=mine, cron_jobs=[job]):
+        await asyncio.wait_for(ran.wait(), 5)
+    await mine.aclose()

@@ -60,6 +60,18 @@ async def test_ctx_holds_arqs_keys(pool: Client, redis_settings: RedisSettings) 
     assert seen["score"] == round(info.enqueue_time.timestamp() * 1000)
 
 
+async def test_the_score_of_a_deferred_job_is_the_time_it_was_due(
+    pool: Client, redis_settings: RedisSettings
+) -> None:
+    async def scores(ctx: Ctx) -> list[float]:
+        return [ctx["score"], ctx["enqueue_time"].timestamp() * 1000]
+
+    job = await enqueued(pool, "scores", _defer_by=0.1)
+    async with running([named(scores)], redis_settings):
+        score, enqueue_ms = await job.result(timeout=5)
+    assert score - enqueue_ms == pytest.approx(100, abs=1)
+
+
 async def test_each_job_has_a_copy_of_ctx_and_they_share_what_is_in_it(
     pool: Client, redis_settings: RedisSettings
 ) -> None:
@@ -362,11 +374,31 @@ async def test_a_signal_during_on_startup_stops_in_order(redis_settings: RedisSe
     assert notes[-1] == "shutdown"
 
 
-async def test_close_before_the_first_step_of_async_run_ends_it(
-    redis_settings: RedisSettings,
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_stop_in_the_first_steps_of_async_run_is_not_forgotten(
+    redis_settings: RedisSettings, steps: int
 ) -> None:
     worker = make_worker([add], redis_settings)
     task = asyncio.create_task(worker.async_run())
-    await asyncio.sleep(0)
-    await asyncio.wait_for(worker.close(), 5)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    worker.stop()
     await asyncio.wait_for(task, 5)
+    await worker.close()
+
+
+async def test_a_worker_whose_startup_fails_gives_the_signals_back(
+    redis_settings: RedisSettings,
+) -> None:
+    async def broken(ctx: Ctx) -> None:
+        raise RuntimeError("no database")
+
+    before = signal.getsignal(signal.SIGTERM)
+    notes: list[str] = []
+    hooks = {"on_startup": broken, "on_shutdown": noting(notes, "shutdown")}
+    worker = make_worker([add], redis_settings, handle_signals=True, **hooks)
+    with pytest.raises(RuntimeError, match="no database"):
+        await worker.async_run()
+    assert signal.getsignal(signal.SIGTERM) == before
+    await worker.close()
+    assert notes == ["shutdown"], "as in arq: it may have to clean up half a start"

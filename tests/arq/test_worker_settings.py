@@ -153,10 +153,11 @@ async def test_keep_result_forever_wins_over_keep_result(
 async def test_health_check_key_holds_arqs_figures_for_a_little_over_the_interval(
     pool: Client, redis_settings: RedisSettings
 ) -> None:
+    await enqueued(pool, "add", _defer_by=60)
     async with running([add], redis_settings, health_check_interval=50):
         text = await wait_until(lambda: pool.get(HEALTH_KEY), description="the key is written")
         left_ms = await pool.pttl(HEALTH_KEY)
-    assert b" j_complete=0 j_failed=0 j_retried=0 j_ongoing=0" in text
+    assert b" j_complete=0 j_failed=0 j_retried=0 j_ongoing=0 queued=1" in text
     assert 50_000 < left_ms <= 61_000
     assert await pool.exists(HEALTH_KEY) == 0, "the last worker takes it along"
 

@@ -92,10 +92,12 @@ class Program:
         self.home = home
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
         self.started: list[subprocess.Popen[str]] = []
+        self.told = home / "stderr"
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """Start it in a session of its own."""
-        with (self.home / "stderr").open("w") as errors:
+        self.told = self.home / f"stderr{len(self.started)}"
+        with self.told.open("w") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "jobs", *words],
                 cwd=self.home,
@@ -111,12 +113,13 @@ class Program:
 
     def __call__(self, *words: str, given: str = "", **environment: str) -> Result:
         process = self.start(*words, **environment)
+        told = self.told
         out, _ = process.communicate(given, timeout=20)
-        return Result(process.returncode, out, self.errors())
+        return Result(process.returncode, out, told.read_text())
 
     def errors(self) -> str:
         """What was written to standard error by the last one started."""
-        return (self.home / "stderr").read_text()
+        return self.told.read_text()
 
     def wait_for(self, text: str) -> None:
         """Wait until standard error has this text."""

@@ -83,7 +83,7 @@ def test_a_job_is_shown_with_every_attempt(cli: Cli, work: Work) -> None:
     cli("enqueue", "flaky", "--id", "1", "--note", "no luck")
     work()
     job: dict[str, Any] = cli("show", "1", "--json").json["job"]
-    assert (job["state"], job["kwargs"], job["attempt"]) == ("failed", {"note": "no luck"}, 2)
+    assert (job["state"], job["payload"], job["attempt"]) == ("failed", {"note": "no luck"}, 2)
     assert [entry["attempt"] for entry in job["history"]] == [1, 2]
     assert job["error"]["message"] == "no luck"
     text = cli("show", "1").out

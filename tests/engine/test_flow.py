@@ -16,6 +16,7 @@ from jobs.context import Context
 from jobs.errors import JobExpired, JobNotFound
 from jobs.keys import queue_keys
 from tests.helpers.acting import act
+from tests.helpers.keyspace import untyped
 from tests.helpers.waiting import wait_until
 from tests.helpers.worker import make_worker, running, stage_of
 
@@ -63,7 +64,11 @@ async def test_each_queue_has_its_own_concurrency(client: Client, redis_url: str
         await asyncio.sleep(0.01)
         at_once[ctx.queue] -= 1
 
-    queues = [Queue("one", concurrency=1), Queue("two", concurrency=2), Queue("five", concurrency=5)]
+    queues = [
+        Queue("one", concurrency=1),
+        Queue("two", concurrency=2),
+        Queue("five", concurrency=5),
+    ]
     async with running(redis_url, [count], queues=queues):
         requests = [Request("count", options={"queue": q.name}) for q in queues for _ in range(15)]
         for counted in await client.enqueue_many(requests):
@@ -88,7 +93,9 @@ async def test_a_rate_holds_over_two_workers(client: Client, redis_url: str) -> 
     assert len(starts) == 30
     assert starts[-1] - starts[0] >= 0.55, "three periods begin, so two have passed"
     margin = 0.05  # between the server's claim and the start of the function
-    assert all(late - early > 0.3 - margin for early, late in zip(starts, starts[10:], strict=False))
+    assert all(
+        late - early > 0.3 - margin for early, late in zip(starts, starts[10:], strict=False)
+    )
 
 
 # -- park ----------------------------------------------------------------------------------
@@ -103,10 +110,10 @@ async def test_an_unknown_function_is_parked_and_run_by_who_knows_it(
 
     keys = queue_keys("default")
     waiting = await newer.options(client=client).enqueue(41)
-    raw = await client.hget(keys.body, waiting.id)
+    raw = await untyped(client).hget(keys.body, waiting.id)
     async with running(redis_url, [act]):
         await until_state(waiting, State.parked)
-        assert await client.hget(keys.body, waiting.id) == raw
+        assert await untyped(client).hget(keys.body, waiting.id) == raw
         assert "newer" in (await waiting.details()).history[-1]["reason"]
         async with running(redis_url, [act, newer]):
             assert await waiting.result(timeout=10) == 42
@@ -120,20 +127,20 @@ async def test_an_unreadable_body_is_parked_with_its_bytes(
     """S28; a body of a newer release looks the same to an old worker."""
     keys = queue_keys("default")
     waiting = await act.options(client=client).enqueue("ok", "payload")
-    stored: Any = await client.hget(keys.body, waiting.id)
+    stored: Any = await untyped(client).hget(keys.body, waiting.id)
     good = bytes(stored)
     bad = {
         "changed": good[:-3] + b"???",
         "cut": good[:12],
         "newer": good[:8] + b"\x63" + good[9:],
     }[damage]
-    await client.hset(keys.body, waiting.id, bad)  # type: ignore[arg-type]  # redis-py's hints
+    await untyped(client).hset(keys.body, waiting.id, bad)
     async with running(redis_url) as worker:
         await until_state(waiting, State.parked)
-        assert await client.hget(keys.body, waiting.id) == bad
+        assert await untyped(client).hget(keys.body, waiting.id) == bad
         assert stage_of(worker).starts == []
         assert await (await act.options(client=client).enqueue("ok", 1)).result(timeout=10) == 1
-        await client.hset(keys.body, waiting.id, good)  # type: ignore[arg-type]  # redis-py's hints
+        await untyped(client).hset(keys.body, waiting.id, good)
         assert await waiting.result(timeout=10) == "payload", "mended, it runs"
 
 
@@ -147,10 +154,10 @@ async def until_state(waiting: Any, state: State) -> None:
 async def test_an_expired_job_keeps_its_arguments(client: Client, redis_url: str) -> None:
     late = await act.options(client=client, expires=0.01).enqueue("ok", "kept")
     keys = queue_keys("default")
-    stored: Any = await client.hget(keys.body, late.id)
+    stored: Any = await untyped(client).hget(keys.body, late.id)
     (enqueued,) = struct.unpack(">d", stored[:8])
     aged = struct.pack(">d", enqueued - 5_000) + stored[8:]
-    await client.hset(keys.body, late.id, aged)  # type: ignore[arg-type]  # redis-py's hints
+    await untyped(client).hset(keys.body, late.id, aged)
     async with running(redis_url) as worker:
         with pytest.raises(JobExpired, match=r"not started within 0.01 s"):
             await late.result(timeout=10)
@@ -220,7 +227,9 @@ async def test_what_is_not_kept_is_gone(client: Client, redis_url: str) -> None:
         gone = await options.enqueue("gate")
         await until_state(gone, State.active)
         waiting = asyncio.create_task(gone.result(timeout=10))
-        await wait_until(lambda: client.hlen(queue_keys("default").waiters), description="waits")
+        await wait_until(
+            lambda: untyped(client).hlen(queue_keys("default").waiters), description="waits"
+        )
         async with running(redis_url):
             pass
         assert not waiting.done()

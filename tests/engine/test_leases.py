@@ -13,6 +13,7 @@ from jobs.handle import Job
 from jobs.keys import queue_keys
 from jobs.store import queue as store
 from tests.helpers.acting import act
+from tests.helpers.keyspace import untyped
 from tests.helpers.waiting import wait_until
 from tests.helpers.worker import running, stage_of
 
@@ -80,7 +81,7 @@ async def test_a_lost_lease_cancels_the_task_and_voids_its_result(
             assert await job.state() is State.active
             await client.zrem(KEYS.leases, job.id)
         await client.zadd(KEYS.cancelled, {job.id: 1})
-        await client.hset(KEYS.config, "bytes:cancelled", await kept_bytes(client, job.id))
+        await untyped(client).hset(KEYS.config, "bytes:cancelled", await kept_bytes(client, job.id))
         assert worker.jobs_complete == worker.jobs_failed == worker.jobs_retried == 0
 
 
@@ -104,14 +105,16 @@ async def test_a_result_after_the_lease_was_lost_is_refused(
 
 async def retoken(client: Client, job_id: str) -> None:
     """The job as if another worker had claimed it."""
-    packed: Any = await client.hget(KEYS.record, job_id)
-    token = int(await client.hincrby(KEYS.config, "token", 1))
-    await client.hset(KEYS.record, job_id, packed[:2] + struct.pack(">d", token) + packed[10:])
+    packed: Any = await untyped(client).hget(KEYS.record, job_id)
+    token = int(await untyped(client).hincrby(KEYS.config, "token", 1))
+    await untyped(client).hset(
+        KEYS.record, job_id, packed[:2] + struct.pack(">d", token) + packed[10:]
+    )
 
 
 async def kept_bytes(client: Client, job_id: str) -> int:
-    sizes = [await client.hstrlen(key, job_id) for key in (KEYS.body, KEYS.result)]  # type: ignore[misc]
-    return sum(sizes)
+    sizes = [await untyped(client).hstrlen(key, job_id) for key in (KEYS.body, KEYS.result)]
+    return int(sum(sizes))
 
 
 async def test_a_job_that_blocks_the_loop_keeps_its_lease(client: Client, redis_url: str) -> None:
@@ -140,7 +143,9 @@ async def test_a_loop_that_is_stuck_beyond_the_timeout_loses_the_job(
 ) -> None:
     """S06, the other half: exactly one redelivery, the stale end refused, the stall said once."""
     job = await act.options(client=client, timeout=0.1, attempts=1).enqueue("block", 3.5)
-    other = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(take_over(redis_url, job.id))))
+    other = asyncio.create_task(
+        asyncio.to_thread(lambda: asyncio.run(take_over(redis_url, job.id)))
+    )
     async with running(redis_url, lease=0.4, max_jobs=1) as worker:
         assert await job.result(timeout=20) == "taken over"
         await wait_until(lambda: "its result is void" in caplog.text, description="it is refused")

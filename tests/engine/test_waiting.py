@@ -13,6 +13,7 @@ from jobs.errors import JobCancelled, JobNotFound, ResultTimeout
 from jobs.handle import Job
 from jobs.keys import queue_keys
 from tests.helpers.acting import act, act_in_thread
+from tests.helpers.keyspace import untyped
 from tests.helpers.waiting import wait_until
 from tests.helpers.worker import running, stage_of
 
@@ -28,7 +29,7 @@ async def awaited(client: Client, number: int = 1) -> None:
     """Until so many jobs of the queue are waited for."""
 
     async def noted() -> bool:
-        return await client.hlen(queue_keys("default").waiters) == number
+        return bool(await untyped(client).hlen(queue_keys("default").waiters) == number)
 
     await wait_until(noted, description=f"{number} jobs are waited for")
 
@@ -61,7 +62,7 @@ async def test_many_ends_go_to_their_own_waits(client: Client, redis_url: str) -
     await awaited(client, 200)
     async with running(redis_url, max_jobs=50):
         assert await asyncio.gather(*waits) == list(range(200))
-    assert await client.hlen(queue_keys("default").waiters) == 0
+    assert await untyped(client).hlen(queue_keys("default").waiters) == 0
 
 
 async def test_a_wait_has_its_time(client: Client) -> None:
@@ -97,7 +98,7 @@ async def test_a_wait_survives_its_lost_connection(client: Client, redis_url: st
     """The end that comes before the subscription is back is looked up, not waited for."""
     async with Redis.from_url(redis_url) as admin, running(redis_url) as worker:
         job = await act.options(client=client).enqueue("gate")
-        wait = asyncio.create_task(job.result(timeout=60))
+        wait = asyncio.create_task(job.result(timeout=20))
         await awaited(client)
         await admin.client_kill_filter(_type="pubsub")
         await until(job, State.active)
@@ -113,7 +114,7 @@ async def test_a_wait_survives_its_lost_connection(client: Client, redis_url: st
 async def test_a_job_is_cancelled_wherever_it_is(
     client: Client, redis_url: str, state: State
 ) -> None:
-    delay = {"delay": "1h"} if state is State.delayed else {}
+    delay: Any = {"delay": "1h"} if state is State.delayed else {}
     job = await act.options(client=client, **delay).enqueue("sleep", 60)
     functions = [act_in_thread] if state is State.parked else [act]
     if state in (State.waiting, State.delayed):

@@ -53,7 +53,7 @@ async def hold(ctx: Context, gate: str) -> int:
     note("start", ctx)
     note("effect", ctx)
     try:
-        while not Path(gate).exists():  # noqa: ASYNC240 -- a look at a local file
+        while not os.path.exists(gate):  # noqa: ASYNC110, ASYNC240, PTH110 -- another process makes it
             await asyncio.sleep(0.02)
     except asyncio.CancelledError:
         note("cancelled", ctx)
@@ -83,13 +83,15 @@ async def snoozer(ctx: Context, ms: int = 50) -> Skip:
     return Skip("nothing to do")
 
 
-@job("block", queue=QUEUE)
-async def block(ctx: Context, ms: float) -> None:
-    """Blocks the event loop, as code does that should not."""
+@job("block", queue=QUEUE, timeout=0)
+async def block(ctx: Context, gate: str) -> int:
+    """Blocks the event loop until the file `gate` exists, as code does that should not."""
     note("start", ctx)
     note("effect", ctx)
-    time.sleep(ms / 1000)  # noqa: ASYNC251 -- the fault itself
+    while not os.path.exists(gate):  # noqa: ASYNC240, PTH110 -- the fault itself
+        time.sleep(0.02)  # noqa: ASYNC251 -- the same
     note("finish", ctx)
+    return ctx.token
 
 
 @job("poison", queue=QUEUE, attempts=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from random import Random, SystemRandom
@@ -11,18 +12,21 @@ from jobs import Client, Request, State
 from jobs.errors import EnqueueUnknown, JobsError
 from jobs.keys import queue_keys
 from jobs.store.audit import audit
+from jobs.store.show import minute_counters
 from tests.helpers.ledger import Judgement, Ledger, judge
-from tests.helpers.processes import QUEUE
+from tests.helpers.processes import QUEUE, Crew
 from tests.helpers.waiting import wait_until
+
+logger = logging.getLogger("tests.faults")
 
 KEYS = queue_keys(QUEUE)
 UNENDED = frozenset({State.waiting, State.delayed, State.active})
 
 
 def random_of_this_run() -> Random:
-    """Random numbers of a printed seed; `SEED=` in the environment replays it."""
+    """Random numbers of a logged seed; `SEED=` in the environment replays it."""
     seed = int(os.environ.get("SEED") or SystemRandom().randrange(10**6))
-    print(f"SEED={seed}")
+    logger.warning("SEED=%d", seed)
     return Random(seed)
 
 
@@ -100,3 +104,19 @@ async def wait_counts(client: Client, *, timeout_s: float = 10.0, **expected: in
     await wait_until(
         reached, description=f"the queue holds {expected}", timeout=timeout_s, poll=0.02
     )
+
+
+async def wait_done(crew: Crew, effects: float, *, timeout_s: float) -> None:
+    """Wait until the ledger holds so many effects."""
+    await wait_until(
+        lambda: crew.ledger.count("effect") >= effects,
+        description=f"{effects:.0f} jobs are done",
+        timeout=timeout_s,
+        poll=0.01,
+    )
+
+
+async def lost(client: Client) -> int:
+    """How many deliveries were given up in this queue."""
+    minutes = await minute_counters(client, KEYS, 0)
+    return sum(counters.get("lost", 0) for counters in minutes.values())

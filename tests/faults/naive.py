@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -29,22 +30,24 @@ def run(ledger: Ledger, job_id: str, token: int) -> None:
     ledger.note("written", job_id, token)
 
 
-def pop(client: redis.Redis, ledger: Ledger) -> None:
+def pop(client: Any, ledger: Ledger) -> None:
     """Takes jobs out of the queue before they ran."""
     while True:
         for job_id, _ in client.zpopmin("ready", BATCH):
             run(ledger, job_id.decode(), 1)
 
 
-def lease(client: redis.Redis, ledger: Ledger) -> None:
+def lease(client: Any, ledger: Ledger) -> None:
     """Takes ten jobs, each for 60 ms, and works on them for 200 ms."""
     while True:
         now = time.time()
         jobs = client.zrangebyscore("ready", 0, now, start=0, num=BATCH)
-        client.zadd("ready", dict.fromkeys(jobs, now + LEASE_S)) if jobs else None
+        if not jobs:
+            continue
+        client.zadd("ready", dict.fromkeys(jobs, now + LEASE_S))
         for job_id in jobs:
             run(ledger, job_id.decode(), int(client.incr("token")))
-        client.zrem("ready", *jobs) if jobs else None
+        client.zrem("ready", *jobs)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ import pytest
 from jobs import Client, Keep, Request
 from tests.faults.judging import (
     KEYS,
-    QUEUE,
     assert_all_is_well,
     enqueue_noted,
     enqueue_work,
     wait_counts,
 )
-from tests.helpers.processes import Crew, crew
+from tests.helpers.processes import QUEUE, Crew, crew
 from tests.helpers.servers import MakeServer
+
 
 @pytest.fixture
 def workers(redis_url: str, tmp_path: Path) -> Iterator[Crew]:
@@ -46,9 +46,7 @@ async def test_jobs_of_a_new_function_wait_for_the_new_release(
     assert {e.pid for e in workers.ledger.read() if e.job_id in novel and e.kind == "start"} == {
         new.pid
     }
-    judgement = await assert_all_is_well(
-        client, workers.ledger, completed=200, most_duplicates=0
-    )
+    judgement = await assert_all_is_well(client, workers.ledger, completed=200, most_duplicates=0)
     assert judgement.attempts.total() == 200
     infos = [await client.job_info(QUEUE, job_id) for job_id in novel]
     assert {(info.failures, info.losses, info.interruptions) for info in infos} == {(0, 0, 0)}
@@ -61,9 +59,7 @@ async def test_both_releases_share_a_queue(client: Client, workers: Crew) -> Non
     workers.start(app="new")
     await enqueue_noted(client, workers.ledger, {f"n{n}": Request("novel") for n in range(300)})
     await wait_counts(client, completed=300, timeout_s=15)
-    judgement = await assert_all_is_well(
-        client, workers.ledger, completed=300, most_duplicates=0
-    )
+    judgement = await assert_all_is_well(client, workers.ledger, completed=300, most_duplicates=0)
     assert set(judgement.attempts.values()) == {1}
 
 

@@ -1,4 +1,4 @@
-"""The harness can fail: it finds lost, repeated and invented jobs, and its tools do what they say."""
+"""The harness can fail: it finds lost, repeated and invented jobs; its tools do what they say."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ async def test_the_proxy_is_silent_until_it_heals(redis_client: Redis, server: S
             with pytest.raises(redis.TimeoutError):
                 await client.incr("jobs:n")
             assert proxy.held == 1
-            proxy.silent = lambda request: False
+            proxy.silent = lambda _: False
             assert await client.incr("jobs:n") == 2
 
 

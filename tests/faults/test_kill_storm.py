@@ -9,7 +9,13 @@ from random import Random
 import pytest
 
 from jobs import Client
-from tests.faults.judging import assert_all_is_well, enqueue_work, random_of_this_run
+from tests.faults.judging import (
+    assert_all_is_well,
+    enqueue_work,
+    logger,
+    random_of_this_run,
+    wait_done,
+)
 from tests.helpers.processes import Crew, crew
 from tests.helpers.waiting import wait_until
 
@@ -23,12 +29,7 @@ async def storm(crew: Crew, client: Client, random: Random, *, jobs: int, kills:
     await enqueue_work(client, crew.ledger, jobs, lambda: random.uniform(10, 100))
     for kill in range(1, kills + 1):
         done = jobs * kill * random.uniform(0.5, 1) / (kills + 1)
-        await wait_until(
-            lambda done=done: crew.ledger.count("effect") >= done,
-            description=f"{done:.0f} jobs are done",
-            timeout=60,
-            poll=0.01,
-        )
+        await wait_done(crew, done, timeout_s=60)
         alive = [worker for worker in crew.workers if worker.returncode is None]
         random.choice([worker for worker in alive if worker.started()] or alive).kill()
         crew.start_many(1, ready=False, concurrency=25)
@@ -47,7 +48,7 @@ async def test_no_job_is_lost_in_a_kill_storm(redis_url: str, tmp_path: Path) ->
         async with Client.connect(redis_url) as client:
             took_s = await storm(workers, client, random_of_this_run(), jobs=1000, kills=5)
             judgement = await assert_all_is_well(client, workers.ledger, completed=1000)
-            print(f"{judgement}; done {took_s:.1f} s after the last kill")
+            logger.info("%s; done %.1f s after the last kill", judgement, took_s)
             assert set(workers.stop_all()) == {0}
 
 

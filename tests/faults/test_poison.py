@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from jobs import Client, Request, State
-from tests.faults.judging import KEYS, QUEUE, UNENDED, counts, enqueue_noted, enqueue_work
-from tests.helpers.ledger import judge
-from tests.helpers.processes import Crew, crew
-from tests.helpers.waiting import wait_until
-
 from jobs.store.audit import audit
+from tests.faults.judging import KEYS, UNENDED, counts, enqueue_noted, enqueue_work
+from tests.helpers.ledger import judge
+from tests.helpers.processes import QUEUE, Crew, crew
+from tests.helpers.waiting import wait_until
 
 WAYS = ("exit", "segv", "kill")
 DELIVERIES = 3
@@ -35,10 +33,8 @@ async def test_poison_is_tried_three_times(redis_url: str, tmp_path: Path) -> No
             await enqueue_work(client, workers.ledger, 60, lambda: 2)
             poison = {f"p-{how}": Request("poison", kwargs={"how": how}) for how in WAYS}
             await enqueue_noted(client, workers.ledger, poison)
-            begun = time.monotonic()
             workers.start_many(3, ready=False)
             await run_until_settled(workers, client)
-            print(f"settled after {time.monotonic() - begun:.1f} s, {len(workers.workers)} starts")
             assert await counts(client) == {State.completed: 60, State.failed: len(WAYS)}
             await assert_dead_letters(client, workers)
             assert len(workers.workers) <= 3 + len(WAYS) * DELIVERIES

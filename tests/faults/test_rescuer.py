@@ -12,7 +12,8 @@ from jobs import Client
 from jobs.engine.link import Link
 from jobs.engine.upkeep import Rescuer
 from jobs.store import queue as store
-from tests.faults.judging import KEYS, QUEUE
+from tests.faults.judging import KEYS
+from tests.helpers.processes import QUEUE
 from tests.helpers.proxy import Proxy
 from tests.helpers.servers import Server
 from tests.helpers.waiting import wait_until

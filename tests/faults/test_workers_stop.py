@@ -10,8 +10,6 @@ import pytest
 
 from jobs import Client, Request, State
 from tests.faults.judging import (
-    KEYS,
-    QUEUE,
     assert_all_is_well,
     counts,
     enqueue_noted,
@@ -20,7 +18,7 @@ from tests.faults.judging import (
     wait_settled,
 )
 from tests.helpers.ledger import Entry
-from tests.helpers.processes import LEASE_S, Crew, crew
+from tests.helpers.processes import LEASE_S, QUEUE, Crew, crew
 from tests.helpers.waiting import wait_until
 
 SOON_S = 2.0
@@ -230,7 +228,8 @@ async def wait_blocked(client: Client, number: int) -> None:
     """Wait until so many workers block on the wake-up list."""
 
     async def blocked() -> bool:
-        return sum(entry["cmd"] == "blpop" for entry in await client.client_list()) == number
+        clients = await client.client_list()
+        return [entry["cmd"] for entry in clients].count("blpop") == number
 
     await wait_until(blocked, description=f"{number} workers block", timeout=10)
 
@@ -251,6 +250,6 @@ async def test_only_running_jobs_are_charged_for_a_lost_worker(
     assert losses == [1, 1, 1] + [0] * 9
 
     async def forgotten() -> bool:
-        return await client.hlen(KEYS.workers) == 1
+        return len(await client.queue(QUEUE).workers()) == 1
 
     await wait_until(forgotten, description="the dead worker is forgotten", timeout=2 * LEASE_S)

@@ -86,7 +86,8 @@ async def perform(ctx: Context, how: str, value: Any) -> Any:
         "interrupt": KeyboardInterrupt,
     }
     if how in errors:
-        raise errors[how]()
+        error: BaseException = errors[how]()
+        raise error
     if how == "exit":
         sys.exit(value)
     return await endure(ctx, how, value)
@@ -126,6 +127,6 @@ def act_in_thread(ctx: Context, how: str = "ok", value: Any = None) -> Any:
         raise ValueError(value)
     if how == "sleep":
         time.sleep(value)
-    import threading  # noqa: PLC0415 -- kept beside its one use
+    import threading
 
     return threading.current_thread().name

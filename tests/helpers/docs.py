@@ -34,7 +34,7 @@ _FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _DIRECTIVE = re.compile(r"<!--\s*(?P<kind>test|run):\s*(?P<text>.*?)\s*-->", re.DOTALL)
-_FILE = re.compile(r"^# (?P<name>[\w./-]+\.\w+)\n")
+_FILE = re.compile(r"^# (?P<name>[\w./-]*\.\w+)\n")
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,11 @@ def _request(data: bytes) -> int:
     return kind if kind not in sizes else int(struct.unpack_from(sizes[kind], data, 2)[0])
 
 
+def untyped(client: Redis) -> Any:
+    """The client for hash commands: redis-py's hints know neither bytes nor `await` there."""
+    return client
+
+
 # -- audit ---------------------------------------------------------------------------------
 
 
@@ -155,9 +160,17 @@ def _complete(places: dict[State, Dump], found: Dump) -> list[str]:
     needy = [State.active, State.delayed, State.parked]
     return [
         *(f"{i} is {s} without a record" for s in needy for i in places[s] if i not in records),
-        *(f"{i} has a {n} and no body" for n in ("record", "result") for i in found.get(n, {})
-          if i not in bodies),
-        *(f"{i} has an expiry and has not ended" for i in found.get("expiry", {}) if i not in ended),
+        *(
+            f"{i} has a {n} and no body"
+            for n in ("record", "result")
+            for i in found.get(n, {})
+            if i not in bodies
+        ),
+        *(
+            f"{i} has an expiry and has not ended"
+            for i in found.get("expiry", {})
+            if i not in ended
+        ),
         *(f"{i} has ended and is waited for" for i in found.get("waiters", {}) if i in ended),
     ]
 
@@ -184,11 +197,16 @@ def _named(late: list[bytes], found: Dump) -> list[str]:
     named = {late_id(name): name for name in late}
     last = found.get("config", {}).get("token", 0)
     return [
-        *(f"{i} is delayed under another sequence than that of its record"
-          for i, name in named.items()
-          if i in records and late_name(records[i].sequence, i) != name),
-        *(f"{i} has the token {r.token} of 0 to {last}"
-          for i, r in records.items() if not 0 <= r.token <= last),
+        *(
+            f"{i} is delayed under another sequence than that of its record"
+            for i, name in named.items()
+            if i in records and late_name(records[i].sequence, i) != name
+        ),
+        *(
+            f"{i} has the token {r.token} of 0 to {last}"
+            for i, r in records.items()
+            if not 0 <= r.token <= last
+        ),
     ]
 
 

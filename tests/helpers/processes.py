@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from typing import Any
 from tests.helpers.ledger import Ledger
 from tests.helpers.source import ROOT
 from tests.helpers.waiting import wait_until_sync
+
+logger = logging.getLogger("tests.workers")
 
 APP = "tests.faults.app"
 QUEUE = "faults"
@@ -180,10 +183,11 @@ class Crew:
 
 @contextmanager
 def crew(url: str, folder: Path, **settings: Any) -> Iterator[Crew]:
-    """A crew, ended with the block; its logs are printed, for pytest to show if the test failed."""
+    """A crew, ended with the block; its logs go to the log that pytest shows of a failed test."""
     made = Crew(url, folder, **settings)
     try:
         yield made
     finally:
         made.end()
-        print("\n".join(map(str, made.workers)))
+        for worker in made.workers:
+            logger.warning("%s", worker)

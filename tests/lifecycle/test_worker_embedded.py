@@ -135,11 +135,11 @@ async def test_a_cancelled_worker_releases_its_jobs(redis_url: str, redis_client
 
 
 async def test_queues_come_from_functions_and_from_the_list(redis_url: str) -> None:
-    async with Client.connect(redis_url) as client:
-        async with running(redis_url, queues=[Queue("other")]) as worker:
-            assert sorted(worker.queues) == ["embedded", "other"]
-            made = await double.options(queue="other", client=client).enqueue(4)
-            assert await made.result(timeout=5) == 8
+    served = [Queue("other")]
+    async with Client.connect(redis_url) as client, running(redis_url, queues=served) as worker:
+        assert sorted(worker.queues) == ["embedded", "other"]
+        made = await double.options(queue="other", client=client).enqueue(4)
+        assert await made.result(timeout=5) == 8
 
 
 async def test_a_stop_that_comes_before_the_first_step_counts(redis_url: str) -> None:

@@ -32,8 +32,8 @@ def score(priority: int, sequence: int) -> int:
 
 def record(priority: int = 3, token: int = 1, **others: Any) -> Record:
     """A record with these numbers and zeros."""
-    values = {"failures": 0, "losses": 0, "interruptions": 0, "flags": 0, "sequence": 0.0}
-    return Record(**{**values, "available_ms": float(NOW), **others}, priority=priority, token=token)  # type: ignore[arg-type]
+    fresh = Record(priority, token, 0, 0, 0, 0, 0.0, float(NOW))
+    return fresh._replace(**others)
 
 
 @dataclass
@@ -54,9 +54,7 @@ class Steps:
 
     async def put(self, entries: Sequence[Entry], *, again: bool = False) -> list[Added]:
         """Enqueue these entries."""
-        return await queue.enqueue(
-            self.client, self.keys, entries, again=again, now_ms=self.now
-        )
+        return await queue.enqueue(self.client, self.keys, entries, again=again, now_ms=self.now)
 
     async def step(self, worker: str = "w", *, request: int | None = None, **turn: Any) -> Answer:
         """One turn of a worker; `request` repeats an earlier one."""
@@ -166,7 +164,7 @@ class Steps:
         assert not await audit(self.client)
 
 
-def end(  # noqa: PLR0913 -- the parts of an ack
+def end(
     claimed: Claimed,
     verb: Verb = Verb.complete,
     *,

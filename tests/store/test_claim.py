@@ -6,6 +6,7 @@ import pytest
 
 from jobs.store.queue import Ack, Verb
 from jobs.store.record import SPAN
+from tests.helpers.keyspace import untyped
 from tests.store.steps import BEGUN, LEASE, MINUTE, NOTHING, NOW, Steps, end, record, score
 
 CLAIMED = {f"{MINUTE}:claimed": 1, f"{MINUTE}:wait:0": 1, f"{MINUTE}:wait_ms": 0}
@@ -264,9 +265,12 @@ async def test_acks_are_written_before_claims(steps: Steps) -> None:
 
 async def test_numbers_stay_exact_up_to_their_limits(steps: Steps) -> None:
     """Sequences up to 2**42, priorities up to 1000: the score stays below 2**53."""
-    await steps.client.hset(steps.keys.config, "sequence", SPAN - 3)
+    await untyped(steps.client).hset(steps.keys.config, "sequence", SPAN - 3)
     await steps.add("a", "b", priority=1000)
-    assert list((await steps.dump())["ready"].values()) == [score(1000, SPAN - 2), score(1000, SPAN - 1)]
+    assert list((await steps.dump())["ready"].values()) == [
+        score(1000, SPAN - 2),
+        score(1000, SPAN - 1),
+    ]
     assert score(1000, SPAN - 1) < 2**53
     jobs = await steps.claim()
     assert [job.record.sequence for job in jobs] == [SPAN - 2, SPAN - 1]

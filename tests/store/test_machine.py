@@ -86,7 +86,9 @@ class QueueMachine(RuleBasedStateMachine):
         return at
 
     def stage(self) -> None:
-        late = [j for j in self.jobs.values() if j.state is State.delayed and j.at <= self.steps.now]
+        late = [
+            j for j in self.jobs.values() if j.state is State.delayed and j.at <= self.steps.now
+        ]
         for job in sorted(late, key=lambda job: job.at):
             self.wait(job)
 
@@ -132,7 +134,11 @@ class QueueMachine(RuleBasedStateMachine):
         for claimed in answer.jobs:
             job = self.jobs[claimed.id]
             assert claimed.record.token > job.token
-            job.state, job.at, job.token = State.active, self.steps.now + LEASE, claimed.record.token
+            job.state, job.at, job.token = (
+                State.active,
+                self.steps.now + LEASE,
+                claimed.record.token,
+            )
             self.held.append((claimed.id, job.token))
 
     @rule(
@@ -275,7 +281,7 @@ class QueueMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(120)
 def test_the_queue_behaves_as_its_model(redis_url: str) -> None:
     machine = type("Machine", (QueueMachine,), {"url": redis_url})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine, settings=settings(max_examples=70, stateful_step_count=30, deadline=None)
     )
 

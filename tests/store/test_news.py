@@ -12,6 +12,7 @@ from jobs.states import State
 from jobs.store import workers
 from jobs.store.queue import Verb
 from jobs.store.results import read_message
+from tests.helpers.keyspace import untyped
 from tests.store.steps import MINUTE, NOTHING, NOW, Steps, end, score
 
 
@@ -116,7 +117,7 @@ async def test_a_worker_is_registered_while_it_beats(steps: Steps) -> None:
 async def test_a_silent_worker_is_forgotten_with_its_last_request(steps: Steps) -> None:
     await steps.step("old")
     await steps.step("new")
-    await steps.client.hset(steps.keys.workers, "old", struct.pack(">d", NOW) + b"{}")
+    await untyped(steps.client).hset(steps.keys.workers, "old", struct.pack(">d", NOW) + b"{}")
     await workers.beat(steps.client, steps.keys, "new", {}, 60_000)
     found = await steps.dump()
     assert list(found["workers"]) == ["new"]
@@ -127,7 +128,7 @@ async def test_a_worker_that_leaves_learns_how_many_are_left(steps: Steps) -> No
     for name in ("a", "b"):
         await steps.step(name)
         await workers.beat(steps.client, steps.keys, name, {}, 60_000)
-    await steps.client.hset(steps.keys.workers, "dead", struct.pack(">d", NOW) + b"{}")
+    await untyped(steps.client).hset(steps.keys.workers, "dead", struct.pack(">d", NOW) + b"{}")
     assert await workers.leave(steps.client, steps.keys, "a", 60_000) == 1
     assert await workers.leave(steps.client, steps.keys, "a", 60_000) == 1
     assert await workers.leave(steps.client, steps.keys, "b", 60_000) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 
 from jobs.store import queue
-from jobs.store.queue import Verdict, Verb
+from jobs.store.queue import Verb, Verdict
 from tests.helpers.servers import Server
 from tests.store.steps import BEGUN, LEASE, MINUTE, NOW, Steps, end, record, score
 
@@ -17,9 +17,7 @@ async def test_a_renewal_moves_only_the_deadlines_that_are_the_callers(steps: St
     steps.now += 10_000
     before = await steps.dump()
     assert await steps.renew(("a", 1), ("b", 2), ("c", 2), ("nobody", 1)) == "1000"
-    assert await steps.changes(before) == {
-        "leases": {"a": NOW + 10_000 + LEASE, "c": NOW + LEASE}
-    }
+    assert await steps.changes(before) == {"leases": {"a": NOW + 10_000 + LEASE, "c": NOW + LEASE}}
 
 
 async def test_a_renewal_of_nothing_that_is_held_writes_nothing(steps: Steps) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -96,7 +97,7 @@ async def test_every_script_can_be_replayed(steps: Steps) -> None:
     await steps.add("a", "b", "c", "d", "e")
     await steps.claim(4)
     deadline = (await steps.dump())["leases"]["a"]
-    calls = [
+    calls: list[Callable[[], Awaitable[object]]] = [
         lambda: steps.add("x", again=True),
         lambda: steps.step(request=2, want=1),
         lambda: steps.renew(("b", 1)),
@@ -105,7 +106,7 @@ async def test_every_script_can_be_replayed(steps: Steps) -> None:
         lambda: steps.cancel("b"),
         lambda: steps.retry("a"),
         lambda: steps.unpark("c"),
-        lambda: steps.prune(),
+        steps.prune,
         lambda: steps.watch("c"),
         lambda: steps.tick(NOW),
     ]

@@ -119,7 +119,7 @@ BODIES: list[tuple[Any, Any]] = [
     (Decimal, Decimal("0.1000")),
     (Decimal, Decimal("1E+400")),
     (datetime, NOW),
-    (datetime, datetime.max),
+    (datetime, datetime.max.replace(tzinfo=UTC)),
     (date, date(1, 1, 1)),
     (time, time(23, 59, 59, 999_999)),
     (timedelta, timedelta(days=-1, microseconds=1)),
@@ -170,7 +170,9 @@ def taking(annotation: Any) -> Function:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "value"), BODIES, ids=[f"{n}-{type(v).__name__}" for n, (_, v) in enumerate(BODIES)]
+    ("annotation", "value"),
+    BODIES,
+    ids=[f"{n}-{type(v).__name__}" for n, (_, v) in enumerate(BODIES)],
 )
 def test_a_body_arrives_equal_or_is_refused_when_it_is_enqueued(
     annotation: Any, value: Any, monkeypatch: pytest.MonkeyPatch

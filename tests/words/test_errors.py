@@ -53,15 +53,18 @@ def test_the_builtin_relatives_are_drawn_too() -> None:
 
 
 def test_every_error_says_what_it_is() -> None:
-    assert not [name for name, cls in classes().items() if not (cls.__doc__ or "").endswith((".", "`."))
-                and not (cls.__doc__ or "").strip().endswith(".")]  # fmt: skip
+    silent = [name for name, cls in classes().items() if not str(cls.__doc__).strip().endswith(".")]
+    assert silent == []
 
 
 SENTENCES = [
     (errors.UnknownFunction("emial", ["email", "push"]), "'emial' (did you mean 'email'?); "),
     (errors.UnknownFunction("zzz", ["email"]), "no job function is called 'zzz'; `arq-jobs types`"),
     (errors.InvalidPayload("f", [("a.b", "bad"), ("c", "worse")]), "a.b: bad; c: worse"),
-    (errors.PayloadTooLarge("f", 1_048_577, 1_048_576), "1,048,577 bytes, over the limit of 1,048,576"),
+    (
+        errors.PayloadTooLarge("f", 1_048_577, 1_048_576),
+        "1,048,577 bytes, over the limit of 1,048,576",
+    ),
     (errors.DuplicateJob("q", "j"), "queue 'q' already holds a job with the id 'j'"),
     (errors.JobNotFound("q", "j"), "queue 'q' holds no job 'j': it never existed there"),
     (errors.JobFailed("ValueError", "boom"), "ValueError: boom"),

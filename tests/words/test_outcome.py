@@ -211,7 +211,7 @@ def test_a_custom_function_gets_the_failures_so_far() -> None:
 
     def wait(failures: int, error: BaseException | None) -> int:
         seen.append((failures, error))
-        return 2**failures
+        return int(2**failures)
 
     assert waits(4, backoff=custom(wait)) == [2, 4, 8]
     assert seen == [(1, BOOM), (2, BOOM), (3, BOOM)]
