@@ -85,4 +85,5 @@ class Context(dict[Any, Any]):
         """The same text for every attempt of this job, and for no other job: not for one that
         is given the same id later, either.
         """
-        return f"{self.queue}:{self.job_id}:{self['score']}"
+        # Not from `score`: arq's is the time it was due, which is another at every attempt.
+        return f"{self.queue}:{self.job_id}:{int(self.enqueued_at.timestamp() * 1000)}"

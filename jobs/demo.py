@@ -205,14 +205,17 @@ async def _tell(stage: Stage, console: Console) -> int:
 
 
 async def _worker_step(stage: Stage) -> str:
-    """The worker has announced itself at its queues."""
+    """The worker has announced itself at each of its queues."""
     while True:
         if stage.worker.returncode is not None:
             raise DemoFailed(f"the worker ended with {stage.worker.returncode}")
         names = await stage.client.queues()
-        serving = [name for name in names if await stage.client.queue(name).workers()]
-        if serving:
-            return f"serves the queues {', '.join(serving)}"
+        alive = {name: await stage.client.queue(name).workers() for name in names}
+        served = {
+            queue for infos in alive.values() for info in infos for queue in info.data["queues"]
+        }
+        if served and all(alive.get(queue) for queue in served):
+            return f"serves the queues {', '.join(sorted(served))}"
         await asyncio.sleep(0.02)
 
 

@@ -17,6 +17,10 @@ from jobs.store.results import End
 R = TypeVar("R")
 
 
+class ResultNotFound(JobNotFound, arq.jobs.ResultNotFound):
+    """`JobNotFound` under arq's name, so that code written for arq catches it."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobInfo:
     """Everything that a queue knows about one job.
@@ -131,10 +135,14 @@ class Job(arq.jobs.Job, Generic[R]):
 
         Raises:
             JobFailed: the job failed for good; `JobCancelled`, `JobExpired` are its kinds.
-            JobNotFound: the queue does not hold the job, or not any more.
+            JobNotFound: the queue does not hold the job, or not any more; it is arq's
+                `ResultNotFound` too.
             ResultTimeout: it did not end in time.
         """
-        end = await self._source.wait_end(self._queue_name, self.job_id, timeout)
+        try:
+            end = await self._source.wait_end(self._queue_name, self.job_id, timeout)
+        except JobNotFound:
+            raise ResultNotFound(self._queue_name, self.job_id) from None
         line = self._source.read_end(end)
         if end.state is State.completed:
             value = line.get("result")

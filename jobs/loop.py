@@ -26,6 +26,8 @@ class Loop(ABC):
 
     #: Whether the first turn is over before any job runs.
     before_work = False
+    #: Whether it goes on while the last jobs finish: a worker that still runs jobs is alive.
+    while_draining = False
 
     def __init__(self, name: str, interval_s: float) -> None:
         self.name = name

@@ -18,6 +18,8 @@ class HealthKey(Upkeep):
     loop lets it expire.
     """
 
+    while_draining = True
+
     def __init__(
         self,
         link: Link,

@@ -53,6 +53,18 @@ class Link:
             self._wait_s = _FIRST_WAIT_S
         return answer
 
+    async def insist(self, function: Callable[[], Awaitable[T]]) -> T:
+        """The answer of a call that is repeated until it is given.
+
+        Raises:
+            What is not the server's.
+        """
+        while True:
+            try:
+                return await self.call(function)
+            except Exception as error:  # noqa: BLE001 -- sorted by `failed`
+                await self.failed(error)
+
     async def failed(self, error: BaseException) -> None:
         """Note a failed call and wait before the next try.
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic_core import from_json
@@ -32,6 +33,8 @@ logger = logging.getLogger("jobs.worker")
 
 #: Longest time that a stopping worker spends on writing what it knows.
 FLUSH_S = 5.0
+#: A worker begins without its introduction when the server does not answer within this time.
+INTRODUCTION_S = 1.0
 #: A burst waits for its own retries that are due within this time.
 BURST_SOON_S = 60.0
 MOST_THREADS = 64
@@ -71,6 +74,7 @@ class Session:
         self._channels = {control_channel(n, setup.client.prefix): n for n in setup.queues}
         self._loops: list[Upkeep] = [*self._upkeep(), *extra_loops(self.link)]
         self._tasks: list[asyncio.Task[None]] = []
+        self._introduction: asyncio.Task[None] | None = None
         self._started_at = clock.now_ms()
         self.hurry = asyncio.Event()
 
@@ -120,16 +124,22 @@ class Session:
     # -- life ------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to claim."""
-        client = self.setup.client
-        await workers.add_queues(client, client.prefix, list(self.setup.queues))
-        for channel in self._channels:
-            await self._control.subscribe(channel)
+        """Begin to claim; a server that is away at this moment delays nothing but the jobs."""
+        self._introduction = asyncio.create_task(self._introduce(), name="jobs-introduction")
+        await asyncio.wait([self._introduction], timeout=INTRODUCTION_S)
         self._leases.start()
         for loop in self._loops:
             if loop.before_work:
                 await loop.turn()
             loop.start()
+
+    async def _introduce(self) -> None:
+        """Name the queues to everybody and listen for wishes, however long the server is away."""
+        client = self.setup.client
+        names = list(self.setup.queues)
+        await self.link.insist(lambda: workers.add_queues(client, client.prefix, names))
+        for channel in self._channels:
+            await self.link.insist(partial(self._control.subscribe, channel))
 
     def serve(self) -> None:
         """Serve every queue until stopped."""
@@ -168,13 +178,13 @@ class Session:
         `hurry` cuts the grace short.
         """
         self.take_no_more()
-        for loop in self._loops:
-            await loop.stop()
+        await self._stop_loops(draining=False)
         await self._finish(grace_s)
         for producer in self.producers.values():
             producer.stop_all(Why.shutdown)
         await self._finish(FLUSH_S, hurried=False)
-        await end_tasks(*self._tasks)
+        await end_tasks(*self._tasks, self._introduction)
+        await self._stop_loops(draining=True)
         await self._flush()
         self._leases.stop()
         await self._control.aclose()
@@ -182,6 +192,11 @@ class Session:
         self.setup.bench.deadlines.close()
         if self.setup.bench.threads:
             self.setup.bench.threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _stop_loops(self, *, draining: bool) -> None:
+        for loop in self._loops:
+            if loop.while_draining is draining:
+                await loop.stop()
 
     async def _finish(self, within_s: float, *, hurried: bool = True) -> None:
         """Wait for the running jobs to end."""

@@ -48,6 +48,8 @@ class Upkeep(Loop):
 class Heartbeat(Upkeep):
     """Keeps the worker in the registry of each of its queues."""
 
+    while_draining = True
+
     def __init__(
         self,
         link: Link,

@@ -41,9 +41,9 @@ async def test_arq_A7_an_expired_retry_keeps_its_name_and_arguments(
 
     async def later(ctx: Ctx, word: str) -> None:
         runs.append(ctx["job_try"])
-        raise Retry(defer=0.06)
+        raise Retry(defer=1.05)
 
-    job = await enqueued(pool, "later", "hello", _expires=0.05)
+    job = await enqueued(pool, "later", "hello", _expires=1)
     await burst([named(later)], redis_settings)
     assert runs == [1]
     assert await job.state() is State.expired

@@ -132,9 +132,20 @@ async def test_a_result_is_gone_after_its_time(pool: Client, redis_settings: Red
 
 
 async def test_keep_result_zero_keeps_nothing(pool: Client, redis_settings: RedisSettings) -> None:
-    job = await enqueued(pool, "add")
-    async with running([add], redis_settings, keep_result=0):
-        assert await job.result(timeout=5) == 1, "who waits hears of it all the same"
+    gate = asyncio.Event()
+
+    async def gated(ctx: Ctx) -> int:
+        await gate.wait()
+        return 1
+
+    job = await enqueued(pool, "gated")
+    async with running([named(gated)], redis_settings, keep_result=0):
+        waiting = asyncio.create_task(job.result(timeout=10))
+        await wait_until(
+            lambda: pool.exists(queue_keys("default").waiters), description="the wait is noted"
+        )
+        gate.set()
+        assert await waiting == 1, "who waits hears of it all the same"
     assert await job.status() is JobStatus.not_found
 
 

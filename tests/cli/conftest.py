@@ -123,9 +123,7 @@ class Program:
 
     def wait_for(self, text: str) -> None:
         """Wait until standard error has this text."""
-        wait_until_sync(
-            lambda: text in self.errors(), description=f"{text!r} is told", timeout=15
-        )
+        wait_until_sync(lambda: text in self.errors(), description=f"{text!r} is told", timeout=15)
 
     def end_all(self) -> None:
         """Kill what still runs; collect everything."""

@@ -62,12 +62,16 @@ async def secret(ctx: Context, key: SecretStr, size: int = 1) -> int:
     return len(key.get_secret_value()) * size
 
 
+def note(name: str) -> None:
+    Path(name).touch()
+
+
 @job("sleep", queue="slow")
 async def sleep(ctx: Context, seconds: float, mark: str) -> str:
     """Sleep, and say in files that it began and ended."""
-    Path(f"{mark}.began").touch()
+    note(f"{mark}.began")
     await asyncio.sleep(seconds)
-    Path(f"{mark}.ended").touch()
+    note(f"{mark}.ended")
     return mark
 
 
@@ -77,6 +81,6 @@ async def add(ctx: dict[str, Any], a: int, b: int = 2, *more: int) -> int:
 
 
 class WorkerSettings:
-    functions = [send_email, flaky, secret, sleep, add]
-    queues = [Queue("email", concurrency=5)]
+    functions = (send_email, flaky, secret, sleep, add)
+    queues = (Queue("email", concurrency=5),)
     max_tries = 2

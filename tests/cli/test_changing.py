@@ -7,10 +7,12 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Cli, Program
+from tests.helpers.waiting import wait_until_sync
 
 Work = Callable[[], None]
 
@@ -82,18 +84,15 @@ def test_a_waiting_job_is_cancelled(cli: Cli) -> None:
     assert cli("cancel", "1").code == 6
 
 
-def test_a_running_job_is_asked_to_stop(program: Program) -> None:
+def test_a_running_job_is_asked_to_stop(program: Program, cli: Cli, home: Path) -> None:
+    cli("enqueue", "sleep", "--seconds", "30", "--mark", "m", "--id", "1")
     program.start("worker", "--queues", "slow")
-    program("enqueue", "sleep", "--seconds", "30", "--mark", "m", "--id", "1")
-    waiting = program.start("wait", "1", "--timeout", "15s")
-    states: list[str] = []
-    while "active" not in states:
-        states = [job["state"] for job in program("list", "--json").json["jobs"]]
-    done = program("cancel", "1")
+    wait_until_sync((home / "m.began").exists, description="the job runs", timeout=15)
+    done = cli("cancel", "1", "--reason", "superseded")
     assert done.code == 0
     assert "its worker was asked to stop it" in done.err
-    waiting.communicate(timeout=15)
-    assert waiting.returncode == 1
+    assert cli("wait", "1", "--timeout", "15s").code == 1
+    assert states(cli) == {"1": "cancelled"}
 
 
 # -- dead letters ---------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,8 @@ def test_a_healthy_place(cli: Cli) -> None:
     done = cli("doctor", "--json")
     assert (done.code, done.json["ok"]) == (0, True)
     found = checks(cli)
-    assert found.keys() >= {"application", "server", "version", "role", "eviction", "persistence",
-                            "clock", "round trip", "memory", "python", "event loop", "shell"}  # fmt: skip
+    topics = "application server version role eviction persistence clock memory python shell"
+    assert found.keys() >= {*topics.split(), "round trip", "event loop"}
     assert found["eviction"]["level"] == "OK"
     assert "p50" in found["round trip"]["text"]
     assert "p99" in found["round trip"]["text"]
@@ -73,11 +75,10 @@ def test_jobs_and_nobody_who_runs_them(cli: Cli) -> None:
 
 
 def test_the_clocks_differ(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor.time
-    monkeypatch.setattr(doctor, "time", lambda: real() + 5)
+    monkeypatch.setattr(doctor, "time", lambda: time.time() + 5)
     found = checks(cli)["clock"]
     assert found["level"] == "WARN"
-    assert "-5000 ms" in found["text"] or "-4999 ms" in found["text"]
+    assert re.search(r"-(49|50)\d\d ms", found["text"])
 
 
 def test_without_uvloop(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,9 +105,7 @@ def settings(cli: Cli, *words: str) -> dict[str, tuple[str, str]]:
     return {row["name"]: (row["value"], row["source"]) for row in rows}
 
 
-def test_values_have_sources_and_no_secrets(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_values_have_sources_and_no_secrets(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_PASSWORD", "hunter2")
     monkeypatch.setenv("REDIS_URL", "redis://u:hunter2@elsewhere:1/3?password=hunter2")
     found = settings(cli)

@@ -87,7 +87,7 @@ def test_a_job_is_shown_with_every_attempt(cli: Cli, work: Work) -> None:
     assert [entry["attempt"] for entry in job["history"]] == [1, 2]
     assert job["error"]["message"] == "no luck"
     text = cli("show", "1").out
-    for expected in ("attempt 1: ", "attempt 2: ", "RuntimeError: no luck", 'raise RuntimeError'):
+    for expected in ("attempt 1: ", "attempt 2: ", "RuntimeError: no luck", "raise RuntimeError"):
         assert expected in text
 
 

@@ -137,9 +137,7 @@ def test_resuming_leaves_out_the_first_lines(cli: Cli, home: Path) -> None:
     assert ids(cli) == ["k4", "k5"]
 
 
-def test_a_break_says_where_to_go_on(
-    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_break_says_where_to_go_on(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server goes away after the first batch."""
     name = write(home, *(f'{{"a": {n}, "k": "k{n}"}}' for n in range(1, 601)))
     real, calls = Client.enqueue_many, []

@@ -48,8 +48,10 @@ def test_without_it_the_builtin_wins(path: str) -> None:
 def test_jobs_is_the_program_and_the_builtin(name: str, path: str) -> None:
     if shutil.which(name) is None:
         pytest.skip(f"no {name} on PATH")
-    start = "arq-jobs shell-init fish | source" if name == "fish" else (
-        f'eval "$(arq-jobs shell-init {name})"'
+    start = (
+        "arq-jobs shell-init fish | source"
+        if name == "fish"
+        else (f'eval "$(arq-jobs shell-init {name})"')
     )
     done = shell(name, f"{start}; jobs version -q; sleep 9 & jobs; kill %1", path)
     version, *listed = done.stdout.splitlines()

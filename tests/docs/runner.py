@@ -29,7 +29,7 @@ from tests.helpers.waiting import wait_until
 
 #: What a program that stays says when it is up.
 UP = re.compile(r"serves|Uvicorn running on")
-COMMAND_S = 30
+COMMAND_S = 60
 
 
 class Page:
@@ -139,7 +139,7 @@ class Page:
             assert code == expected, f"{block.where}: `{line}` ended {code}:\n{self.printed}"
 
     async def _command(self, block: Block, line: str) -> int:
-        words = shlex.split(line)
+        words = shlex.split(line, comments=True)
         while words and (assignment := re.fullmatch(r"([A-Z_]+)=(.*)", words[0])):
             os.environ[assignment[1]] = assignment[2]
             words = words[1:]
@@ -210,7 +210,7 @@ class Page:
             assert process.poll() is None, f"{command} ended:\n{log.read_text()}"
             return bool(UP.search(log.read_text()))
 
-        await wait_until(up, description=f"{command} is up", timeout=20, poll=0.02)
+        await wait_until(up, description=f"{command} is up", timeout=60, poll=0.02)
         self.printed = log.read_text()
 
 

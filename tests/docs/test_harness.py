@@ -58,6 +58,7 @@ def test_a_directive_without_a_block_is_refused() -> None:
         ("took 42 ms", "took 1.5 s"),
         ("id 01a200f366537f6a4d48eb6d", "id 01ffffffffffff6a4d48eb6d"),
         ("a   b", "a b"),
+        ("evt_3777f65d3a3e49d7 twice", "evt_aa77f65d3a3e49d7 twice"),
         ("from … to", "from here to there and to"),
         ("first\nlast", "first\nbetween\nlast"),
         ("Valkey 9.1.2", "Valkey 10.0.1"),

@@ -36,6 +36,7 @@ def test_every_block_has_a_runner(page: str) -> None:
     assert not strange, f"blocks that nothing runs (known: {sorted(LANGUAGES)}): {strange}"
 
 
+@pytest.mark.timeout(240)  # a page is a dozen programs, one after the other
 @pytest.mark.parametrize("page", [page for page in pages() if runnable(page)])
 async def test_a_page_does_what_it_says(page: str, reader: Path, redis_url: str) -> None:
     async with Page(reader, redis_url) as reading:

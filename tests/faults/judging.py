@@ -86,7 +86,8 @@ async def assert_all_is_well(
 ) -> Judgement:
     """Wait for rest; then the states are the expected ones, the judgement and the audit clean."""
     found = await wait_settled(client)
-    assert {str(state): number for state, number in found.items()} == expected
+    states = {str(state): number for state, number in found.items()}
+    assert states == expected, f"the queue holds {states}, expected {expected}"
     judgement = judge(ledger.read())
     problems = judgement.problems(most_duplicates=most_duplicates)
     assert not problems, f"{problems}: {judgement}"

@@ -30,7 +30,7 @@ async def storm(crew: Crew, client: Client, random: Random, *, jobs: int, kills:
     for kill in range(1, kills + 1):
         done = jobs * kill * random.uniform(0.5, 1) / (kills + 1)
         await wait_done(crew, done, timeout_s=60)
-        alive = [worker for worker in crew.workers if worker.returncode is None]
+        alive = crew.alive()
         random.choice([worker for worker in alive if worker.started()] or alive).kill()
         crew.start_many(1, ready=False, concurrency=25)
     last_kill = time.monotonic()
@@ -49,6 +49,7 @@ async def test_no_job_is_lost_in_a_kill_storm(redis_url: str, tmp_path: Path) ->
             took_s = await storm(workers, client, random_of_this_run(), jobs=1000, kills=5)
             judgement = await assert_all_is_well(client, workers.ledger, completed=1000)
             logger.info("%s; done %.1f s after the last kill", judgement, took_s)
+            workers.wait_ready(*workers.alive())
             assert set(workers.stop_all()) == {0}
 
 

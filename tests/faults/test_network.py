@@ -18,6 +18,7 @@ from tests.faults.judging import (
     enqueue_work,
     random_of_this_run,
     wait_counts,
+    wait_settled,
 )
 from tests.helpers.processes import LEASE_S, QUEUE, Crew, crew
 from tests.helpers.proxy import Proxy
@@ -84,6 +85,7 @@ async def test_lost_replies_repeat_nothing(client: Client, workers: Crew, proxy:
     proxy.cuts = lambda _: False
     fate = {kind: workers.ledger.ids(kind) for kind in ("ack", "unknown", "fail")}
     assert not fate["fail"], "a lost reply is no refusal"
+    await wait_settled(client)
     ran = 300 - len(fate["unknown"] - workers.ledger.ids("effect"))
     await assert_all_is_well(client, workers.ledger, completed=ran, most_duplicates=0)
     losses = [(await client.job_info(QUEUE, job_id)).losses for job_id in fate["ack"]]

@@ -15,7 +15,7 @@ WAYS = ("exit", "segv", "kill")
 DELIVERIES = 3
 
 
-async def run_until_settled(workers: Crew, client: Client, timeout_s: float = 40) -> None:
+async def run_until_settled(workers: Crew, client: Client, timeout_s: float = 50) -> None:
     """Replace every worker that dies until no job is left."""
 
     async def settled() -> bool:
@@ -28,7 +28,7 @@ async def run_until_settled(workers: Crew, client: Client, timeout_s: float = 40
 
 
 async def test_poison_is_tried_three_times(redis_url: str, tmp_path: Path) -> None:
-    with crew(redis_url, tmp_path, lease=1, concurrency=1) as workers:
+    with crew(redis_url, tmp_path, lease=0.6, concurrency=1) as workers:
         async with Client.connect(redis_url) as client:
             await enqueue_work(client, workers.ledger, 60, lambda: 2)
             poison = {f"p-{how}": Request("poison", kwargs={"how": how}) for how in WAYS}

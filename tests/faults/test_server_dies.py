@@ -20,6 +20,7 @@ from tests.faults.judging import (
     lost,
     random_of_this_run,
     wait_counts,
+    wait_settled,
     wait_done,
 )
 from tests.helpers.ledger import judge
@@ -156,6 +157,7 @@ async def cut_off(
         timeout=60,
         poll=0.05,
     )
+    await wait_settled(client)
     ran = len(workers.ledger.ids("effect"))
     await assert_all_is_well(client, workers.ledger, completed=ran, most_duplicates=0)
     assert workers.stop_all() == [0, 0]

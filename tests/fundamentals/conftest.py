@@ -31,7 +31,7 @@ async def client(redis_url: str) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def work(redis_url: str) -> AsyncIterator[Work]:
-    """A starter of workers, used as `await work(function, …, queues=[…])`; they end with the test."""
+    """Starts workers for a test and ends them after it; takes functions and the options of `Worker`."""
     started: list[tuple[Worker, asyncio.Task[None]]] = []
 
     async def start(*functions: Any, **options: Any) -> Worker:

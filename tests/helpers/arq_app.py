@@ -54,7 +54,11 @@ async def serving(worker: Worker) -> AsyncIterator[None]:
     """The worker runs for the length of the block."""
     worker._session = None
     task = asyncio.create_task(worker.async_run())
-    await wait_until(lambda: worker._session or task.done(), description="the worker runs")
+
+    def serves() -> bool:
+        return task.done() or (worker._session is not None and bool(worker._session._tasks))
+
+    await wait_until(serves, description="the worker serves its queues", timeout=20)
     try:
         yield
     finally:

@@ -140,7 +140,7 @@ def missing(expected: str, printed: str) -> list[str]:
 
 
 _VARIES = re.compile(
-    r"(?P<any>…)|(?P<time>\d+(?:\.\d+)?\s?(?:ms|s|m|h)\b)|(?P<hex>\b(?=\w*\d)[0-9a-f-]{8,}\b)|(?P<number>\d+(?:\.\d+)*)"
+    r"(?P<any>…)|(?P<time>\d+(?:\.\d+)?\s?(?:ms|s|m|h)\b)|(?P<hex>(?<![0-9A-Za-z])(?=[0-9a-f-]*\d)[0-9a-f-]{8,}(?![0-9A-Za-z]))|(?P<number>\d+(?:\.\d+)*)"
 )
 _ANY_OF = {
     "any": ".*",

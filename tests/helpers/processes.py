@@ -167,9 +167,13 @@ class Crew:
                 worker.started, description="the worker works", timeout=START_S, poll=0.02
             )
 
+    def alive(self) -> list[WorkerProcess]:
+        """Those that have not ended."""
+        return [worker for worker in self.workers if worker.returncode is None]
+
     def stop_all(self) -> list[int]:
         """SIGTERM to every living process; all exit codes."""
-        alive = [worker for worker in self.workers if worker.returncode is None]
+        alive = self.alive()
         for worker in alive:
             worker.send(signal.SIGTERM)
         return [worker.wait() for worker in alive]

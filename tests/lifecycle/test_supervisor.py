@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,7 @@ time.sleep(60)
 """
 
 #: A child that really supervises its end by the pipe, as a worker does.
-ORPHAN = CHILD.replace("log.write", "from jobs.engine.supervisor import end_with_parent\n"
-                       "end_with_parent()\nlog.write", 1)  # fmt: skip
+ORPHAN = f"from jobs.engine.supervisor import end_with_parent\nend_with_parent()\n{CHILD}"
 
 
 def lines(folder: Path) -> list[str]:
@@ -95,7 +95,7 @@ async def test_a_crashed_child_starts_again_later_and_later(here: Path) -> None:
     parent.stop()
     assert await running == 9
     times = [float(text) for text in lines(here)]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps[0] >= 0.1
     assert gaps[1] >= 0.2
     assert all(gap >= 0.3 for gap in gaps[2:4])
