@@ -28,6 +28,7 @@ from jobs.connections import (
     connection_options,
     never_sent,
     trouble,
+    waiting_pool,
 )
 from jobs.errors import DuplicateJob, EnqueueUnknown, InvalidOption, JobNotFound
 from jobs.handle import Job, JobInfo, timed_out
@@ -100,6 +101,8 @@ class Client(ArqRedis):
             client = cast("Self", sentinel.master_for(settings.sentinel_master, redis_class=cls))
         else:
             client = cls(**options)
+            if settings.max_connections is not None:
+                client.connection_pool = waiting_pool(client, settings.max_connections)
         client.settings = settings
         return client
 

@@ -124,6 +124,17 @@ def connection_options(settings: arq.connections.RedisSettings) -> dict[str, Any
     )
 
 
+def waiting_pool(client: redis.asyncio.Redis, most: int) -> redis.asyncio.BlockingConnectionPool:
+    """A pool of at most `most` connections like those of `client`, whose callers take turns."""
+    pool = client.connection_pool
+    return redis.asyncio.BlockingConnectionPool(
+        max_connections=most,
+        timeout=int(SOCKET_TIMEOUT_S),
+        connection_class=pool.connection_class,
+        **pool.connection_kwargs,
+    )
+
+
 def blocking_client(
     client: redis.asyncio.Redis, settings: arq.connections.RedisSettings | None
 ) -> redis.Redis:
@@ -243,8 +254,11 @@ def asks_server(
 
 
 def never_sent(error: BaseException) -> bool:
-    """Whether the command did not leave this process: the connection was never made."""
-    return "connecting to" in str(error).lower() or isinstance(error, ConnectionRefusedError)
+    """Whether the command did not leave this process: it never got a connection."""
+    words = ("connecting to", "no connection available", "too many connections")
+    return isinstance(error, ConnectionRefusedError) or any(
+        word in str(error).lower() for word in words
+    )
 
 
 def _response_trouble(message: str) -> Trouble:

@@ -94,11 +94,9 @@ def show_help(
     """Help on a command or a topic: exit-codes."""
     if topic == ["exit-codes"]:
         return _exit_codes(cli)
-    from jobs.cli.run import run
-
     if topic and topic[0].startswith("-"):
         raise Problem(f"there is no help on {topic[0]!r}", f"`{PROGRAM} --help`")
-    return run([*(topic or []), "--help"], app=cli.app)
+    return cli.again([*(topic or []), "--help"])
 
 
 def _exit_codes(cli: Cli) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -30,6 +30,8 @@ class Cli:
     quiet: bool = False
     verbose: int = 0
     debug: bool = False
+    #: Runs another command line from within one; set by run.py, for `help`.
+    again: Callable[[Sequence[str]], int] = lambda _: 0
 
     def say(self, text: str) -> None:
         """A message for people, on standard error; nothing with `--quiet`."""

@@ -22,7 +22,8 @@ INTRODUCTION = f"""\
 The program is installed as `jobs` and as `{PROGRAM}`. In a shell `jobs` is a builtin of the shell
 itself and wins, so this page writes `{PROGRAM}`; `{PROGRAM} shell-init bash` prints a function
 that makes `jobs` work. Global options stand before or after the command. Data goes to standard
-output, messages to standard error; with `--json` the data is one document with `"schema": "jobs/v1"`.
+output, messages to standard error; with `--json` the data is one document with
+`"schema": "jobs/v1"`.
 
 `{PROGRAM} enqueue` has a command for each job of the application, with options from its payload:
 `{PROGRAM} enqueue JOB --help` lists them. Text, numbers, switches, choices and lists of them are

@@ -22,7 +22,8 @@ def run(args: Sequence[str], *, app: str | None = None) -> int:
     words = list(args)
     if "--no-color" in words or os.environ.get("CLICOLOR") == "0":
         os.environ["NO_COLOR"] = "1"
-    cli = Cli(app=_early_app(words) or os.environ.get("JOBS_APP") or app or DEFAULT_APP)
+    chosen = _early_app(words) or os.environ.get("JOBS_APP") or app or DEFAULT_APP
+    cli = Cli(app=chosen, again=lambda more: run(more, app=chosen))
     try:
         return _invoke(words, cli)
     except BaseException as error:  # noqa: BLE001 -- the one place where errors become text

@@ -22,6 +22,7 @@ from jobs.cli.context import Cli
 from jobs.config import DEV_SERVER_FILE, find_server_url
 from jobs.connections import as_server_error, trouble
 from jobs.errors import JobsError
+from jobs.tasks import end_tasks
 
 T = TypeVar("T")
 
@@ -86,10 +87,11 @@ def talk(cli: Cli, app: Application | None, work: Callable[[Client], Awaitable[T
     """
 
     async def main() -> T:
-        _cancel_on_interrupt()
         client = connect(cli, app)
+        task = asyncio.ensure_future(work(client))
+        _end_on_interrupt(task)
         try:
-            return await work(client)
+            return await task
         except Exception as error:
             if isinstance(error, JobsError) or trouble(error) is None:
                 raise
@@ -103,13 +105,15 @@ def talk(cli: Cli, app: Application | None, work: Callable[[Client], Awaitable[T
         raise KeyboardInterrupt from None
 
 
-def _cancel_on_interrupt() -> None:
-    """Let Ctrl-C cancel this task from the loop.
+def _end_on_interrupt(task: asyncio.Future[Any]) -> None:
+    """Let Ctrl-C cancel the task, and again until it ends.
 
-    The handler of `asyncio.run` cancels between any two instructions, also before redis-py enters
-    a time-out of zero, which then takes that cancellation for its own and goes on.
+    `asyncio.run` would cancel once, which redis-py can swallow (see `end_tasks`).
     """
-    task = asyncio.current_task()
-    if task is not None:
-        with suppress(NotImplementedError):  # Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    enders: list[asyncio.Task[None]] = []
+
+    def end() -> None:
+        enders.append(asyncio.ensure_future(end_tasks(task)))
+
+    with suppress(NotImplementedError):  # Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, end)

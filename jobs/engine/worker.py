@@ -174,9 +174,7 @@ class Worker(Figures, arq.worker.Worker):
         self._max_deliveries = max_deliveries
         defaults = ArqDefaults(max_tries, job_timeout, keep_result, keep_result_forever)
         self._registry = collect(functions, self.cron_jobs, defaults)
-        self.queues = served_queues(
-            functions, queues, self.queue_name, own_needed=bool(self.cron_jobs)
-        )
+        self.queues = served_queues(functions, queues, self.queue_name, own_needed=bool(cron_jobs))
         self._zone = timezone or clock.system_zone()
         self.id = new_name(f"worker-{socket.gethostname()}")
         self._given_pool = redis_pool is not None
@@ -218,6 +216,8 @@ class Worker(Figures, arq.worker.Worker):
             ConfigurationError: the server cannot hold jobs.
         """
         logs.borrow_arq_handlers()
+        # A new name for each run: under the old one the server may remember later requests.
+        self.id = new_name(f"worker-{socket.gethostname()}")
         try:
             client = await self._connect()
             self.ctx["redis"] = client

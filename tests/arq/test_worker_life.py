@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -24,9 +23,7 @@ from tests.helpers.arq_app import (
     named,
     running,
     serving,
-    waits,
 )
-from tests.helpers.waiting import wait_until
 
 Hook = Callable[[Ctx], Awaitable[None]]
 
@@ -323,23 +320,6 @@ async def test_arqs_counters_can_be_read_and_reset(
     assert worker.jobs_failed == 0
 
 
-async def test_handle_sig_of_a_running_worker_stops_it_at_once(
-    pool: Client, redis_settings: RedisSettings
-) -> None:
-    """arq's own way to be stopped from code, and what `--watch` calls."""
-    job = await enqueued(pool, "waits")
-    async with running([waits], redis_settings, job_completion_wait=60) as worker:
-
-        async def runs() -> bool:
-            return await job.status() is JobStatus.in_progress
-
-        await wait_until(runs, description="the job runs")
-        worker.handle_sig(signal.SIGUSR1)
-        assert worker.main_task is not None
-        await asyncio.wait_for(asyncio.shield(worker.main_task), 5)
-    assert await job.status() is JobStatus.queued
-
-
 async def test_close_runs_on_shutdown_once_also_with_a_given_pool(pool: Client) -> None:
     notes: list[str] = []
     hook = noting(notes, "shutdown")
@@ -348,57 +328,3 @@ async def test_close_runs_on_shutdown_once_also_with_a_given_pool(pool: Client) 
     await worker.close()
     await worker.close()
     assert notes == ["shutdown"]
-
-
-async def test_a_signal_during_on_startup_stops_in_order(redis_settings: RedisSettings) -> None:
-    notes: list[str] = []
-    starting = asyncio.Event()
-
-    async def slow_startup(ctx: Ctx) -> None:
-        starting.set()
-        await asyncio.sleep(0.05)
-        notes.append("startup")
-
-    worker = make_worker(
-        [add],
-        redis_settings,
-        handle_signals=True,
-        on_startup=slow_startup,
-        on_shutdown=noting(notes, "shutdown"),
-    )
-    task = asyncio.create_task(worker.async_run())
-    await asyncio.wait_for(starting.wait(), 5)
-    signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(task, 5)
-    await worker.close()
-    assert notes[-1] == "shutdown"
-
-
-@pytest.mark.parametrize("steps", range(4))
-async def test_a_stop_in_the_first_steps_of_async_run_is_not_forgotten(
-    redis_settings: RedisSettings, steps: int
-) -> None:
-    worker = make_worker([add], redis_settings)
-    task = asyncio.create_task(worker.async_run())
-    for _ in range(steps):
-        await asyncio.sleep(0)
-    worker.stop()
-    await asyncio.wait_for(task, 5)
-    await worker.close()
-
-
-async def test_a_worker_whose_startup_fails_gives_the_signals_back(
-    redis_settings: RedisSettings,
-) -> None:
-    async def broken(ctx: Ctx) -> None:
-        raise RuntimeError("no database")
-
-    before = signal.getsignal(signal.SIGTERM)
-    notes: list[str] = []
-    hooks = {"on_startup": broken, "on_shutdown": noting(notes, "shutdown")}
-    worker = make_worker([add], redis_settings, handle_signals=True, **hooks)
-    with pytest.raises(RuntimeError, match="no database"):
-        await worker.async_run()
-    assert signal.getsignal(signal.SIGTERM) == before
-    await worker.close()
-    assert notes == ["shutdown"], "as in arq: it may have to clean up half a start"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -44,7 +45,7 @@ Cli = Callable[..., Result]
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder as the current one, and an environment that says nothing."""
     for name in [n for n in os.environ if n.startswith(("JOBS_", "REDIS_"))]:
         monkeypatch.delenv(name)
@@ -53,7 +54,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(registry, "functions", dict(registry.functions))
-    return tmp_path
+    monkeypatch.setattr(logging.getLogger(), "handlers", logging.getLogger().handlers[:])
+    level = logging.getLogger("jobs").level
+    yield tmp_path
+    logging.getLogger("jobs").setLevel(level)
 
 
 @pytest.fixture

@@ -221,6 +221,26 @@ async def test_a_worker_can_run_again_in_the_same_process(client: Client, redis_
     assert worker.jobs_complete == 3
 
 
+async def test_a_worker_runs_again_although_it_could_not_take_leave(
+    client: Client, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server was away at its goodbye, so it still remembers this worker's last request."""
+
+    async def away(*_: object) -> int:
+        raise ConnectionError("away")
+
+    worker = make_worker(redis_url, burst=True, max_jobs=1)
+    await client.enqueue_many([act.request() for _ in range(5)])
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.store.workers.leave", away)
+        await worker.async_run()
+    waiting = await act.options(client=client).enqueue("ok", 1)
+    async with asyncio.timeout(10):
+        await worker.async_run()
+    await worker.close()
+    assert await waiting.state() is State.completed
+
+
 async def test_what_is_not_kept_is_gone(client: Client, redis_url: str) -> None:
     async with running(redis_url):
         options = act.options(client=client, keep_completed=Keep(count=0))

@@ -152,6 +152,23 @@ async def test_a_cancel_that_the_worker_missed_comes_with_the_next_renewal(
             await job.result(timeout=10)
 
 
+async def test_a_cancel_outlives_the_worker_that_should_have_heard_it(
+    client: Client, redis_url: str
+) -> None:
+    """The job was asked to stop, its worker stopped first: the next one does not start it."""
+    job = await act.options(client=client).enqueue("sleep", 60)
+    async with running(redis_url, lease=30) as worker:
+        await until(job, State.active)
+        assert worker._session is not None
+        await worker._session._control._pubsub.unsubscribe()  # type: ignore[union-attr]
+        await job.cancel("for good")
+    assert await job.state() is State.waiting
+    async with running(redis_url) as worker:
+        with pytest.raises(JobCancelled):
+            await job.result(timeout=10)
+        assert stage_of(worker).starts == []
+
+
 async def test_a_cancel_between_attempts_holds(client: Client, redis_url: str) -> None:
     async with running(redis_url) as worker:
         job = await act.options(client=client, backoff=fixed("1h")).enqueue("error", "x")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,9 @@ async def test_from_request_to_mail(
     embedded: bool,
 ) -> None:
     port = http.base_url.port or 0
-    beside = ["-m", "jobs", "worker"] if not embedded else ["-c", "pass"]
     environment["EMBED_WORKER"] = "1" if embedded else ""
-    with (
-        program(tmp_path, *beside, **environment),
-        web(tmp_path, port, **environment) as process,
-    ):
+    worker = program(tmp_path, "-m", "jobs", "worker", **environment)
+    with nullcontext() if embedded else worker, web(tmp_path, port, **environment) as process:
         await up(http, process)
         answer = await http.post("/emails", json=EMAIL, params={"key": "welcome:ada"})
         assert answer.status_code == 202

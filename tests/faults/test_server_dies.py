@@ -20,8 +20,8 @@ from tests.faults.judging import (
     lost,
     random_of_this_run,
     wait_counts,
-    wait_settled,
     wait_done,
+    wait_settled,
 )
 from tests.helpers.ledger import judge
 from tests.helpers.processes import LEASE_S, QUEUE, Crew, crew

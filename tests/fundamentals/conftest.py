@@ -31,7 +31,7 @@ async def client(redis_url: str) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def work(redis_url: str) -> AsyncIterator[Work]:
-    """Starts workers for a test and ends them after it; takes functions and the options of `Worker`."""
+    """Starts workers, given functions and options of `Worker`; they end with the test."""
     started: list[tuple[Worker, asyncio.Task[None]]] = []
 
     async def start(*functions: Any, **options: Any) -> Worker:

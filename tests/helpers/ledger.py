@@ -39,7 +39,11 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        self._read_to = 0
+        self._entries: list[Entry] = []
+        self._ids: dict[str, set[str]] = defaultdict(set)
+        self._counts: Counter[str] = Counter()
 
     def note(self, kind: str, job_id: str, token: int = 0, *, pid: int | None = None) -> None:
         """Append one line with a single `write`, so that a killed process leaves no half of it."""
@@ -59,15 +63,27 @@ class Ledger:
 
     def read(self) -> list[Entry]:
         """Everything written so far, in the order of writing."""
-        return [_entry(line) for line in self.path.read_text().splitlines()]
+        while chunk := os.pread(self._file, 1 << 20, self._read_to):
+            whole = chunk[: chunk.rfind(b"\n") + 1]
+            self._read_to += len(whole)
+            for line in whole.decode().splitlines():
+                self._take(_entry(line))
+        return list(self._entries)
+
+    def _take(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self._ids[entry.kind].add(entry.job_id)
+        self._counts[entry.kind] += 1
 
     def ids(self, kind: str) -> set[str]:
         """The jobs with a line of this kind."""
-        return {entry.job_id for entry in self.read() if entry.kind == kind}
+        self.read()
+        return set(self._ids[kind])
 
     def count(self, kind: str) -> int:
         """How many lines of this kind there are."""
-        return sum(entry.kind == kind for entry in self.read())
+        self.read()
+        return self._counts[kind]
 
 
 def _entry(line: str) -> Entry:

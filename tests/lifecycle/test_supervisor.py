@@ -91,7 +91,9 @@ async def test_a_crashed_child_starts_again_later_and_later(here: Path) -> None:
     crash = "import time; open('log', 'a').write(f'{time.monotonic()}\\n'); raise SystemExit(9)"
     parent = supervise(crash, first_wait_s=0.1, longest_wait_s=0.3)
     running = asyncio.create_task(parent.run())
-    await wait_until(lambda: len(lines(here)) >= 5, description="five starts", timeout=10)
+    await wait_until(
+        lambda: len(lines(here)) >= 5 and not parent.pids, description="five ends", timeout=20
+    )
     parent.stop()
     assert await running == 9
     times = [float(text) for text in lines(here)]

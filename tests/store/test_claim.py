@@ -85,6 +85,17 @@ async def test_a_repeated_request_gets_the_same_answer_and_writes_nothing(steps:
     await steps.assert_sound()
 
 
+async def test_a_request_that_was_overtaken_does_nothing(steps: Steps) -> None:
+    """A call that hung in the network and arrives after the ones behind it."""
+    await steps.add("a", "b")
+    (job,) = await steps.claim(1)
+    await steps.step()
+    before = await steps.dump()
+    late = await steps.step(request=1, want=5, acks=[end(job)])
+    assert (late.jobs, late.accepted) == ([], "0")
+    assert await steps.changes(before) == {}
+
+
 async def test_another_worker_with_the_same_number_is_another_call(steps: Steps) -> None:
     await steps.add("a", "b")
     assert [j.id for j in await steps.claim(1, worker="x")] == ["a"]

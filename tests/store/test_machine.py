@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
@@ -278,11 +278,17 @@ class QueueMachine(RuleBasedStateMachine):
         self.before = now
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(360)  # a failure is shrunk for up to five minutes
 def test_the_queue_behaves_as_its_model(redis_url: str) -> None:
     machine = type("Machine", (QueueMachine,), {"url": redis_url})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=70, stateful_step_count=30, deadline=None)
+        machine,
+        settings=settings(
+            max_examples=70,
+            stateful_step_count=30,
+            deadline=None,
+            phases=[Phase.reuse, Phase.generate, Phase.shrink],
+        ),
     )
 
 

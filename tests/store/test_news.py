@@ -153,6 +153,8 @@ async def test_an_instant_fires_once_over_all_workers(steps: Steps) -> None:
     assert not await steps.tick(NOW)
     assert not await steps.tick(NOW - 60_000), "an earlier instant is over"
     assert await steps.changes(before) == {}
+    await steps.finish(f"s:{NOW}")
+    assert not await steps.tick(NOW), "also when its job has ended and left the id free"
 
 
 async def test_an_instant_that_comes_is_delayed_to_it(steps: Steps) -> None:
