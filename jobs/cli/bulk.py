@@ -15,7 +15,7 @@ from jobs.cli.application import Application
 from jobs.cli.codes import Code, Problem
 from jobs.cli.context import PROGRAM, Cli, fancy, plain
 from jobs.cli.lines import Lines, Row
-from jobs.cli.payload import Field, fields_of
+from jobs.cli.payload import fields_of
 from jobs.cli.requests import make_request, payload_problem
 from jobs.cli.server import talk
 from jobs.clock import mono
@@ -64,7 +64,6 @@ class Bulk:
     tally: Tally = field(default_factory=Tally)
     _good: int | None = None
     _rejects: IO[str] | None = None
-    _fields: dict[str, list[Field]] = field(default_factory=dict)
 
     @contextmanager
     def rejecting(self, path: Path | None) -> Iterator[None]:
@@ -129,26 +128,21 @@ class Bulk:
         """The job's id; its column leaves the payload unless it is a field of it."""
         if column not in values:
             raise Problem(f"the column {column!r} of --id-column is missing")
-        known = {item.key for item in self._fields_of(function)}
+        known = {item.key for item in fields_of(function)}
         return str(values[column] if column in known else values.pop(column))
 
     def _typed(self, function: Function, values: dict[str, Any]) -> dict[str, Any]:
         """Cells of a table as values: a field that is no text is read as on the command line."""
-        shapes = {item.key: item.shape for item in self._fields_of(function)}
+        shapes = {item.key: item.shape for item in fields_of(function)}
         return {
             key: _cell(shapes[key], text) if key in shapes else text for key, text in values.items()
         }
-
-    def _fields_of(self, function: Function) -> list[Field]:
-        if function.name not in self._fields:
-            self._fields[function.name] = fields_of(function)
-        return self._fields[function.name]
 
     def _reject(self, row: Row, error: JobsError, *, told: bool) -> None:
         self.tally.rejected += 1
         if isinstance(error, InvalidPayload):
             function = self.app.function(error.function)
-            reasons = payload_problem(error, self._fields_of(function)).lines
+            reasons = payload_problem(error, fields_of(function)).lines
         else:
             reasons = [str(error)]
         if told and self.tally.rejected <= TOLD:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
 
 from pydantic import AliasChoices, BaseModel, SecretBytes, SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -62,8 +63,17 @@ class Field:
         return f"--{self.option}"
 
 
+_known: WeakKeyDictionary[Callable[..., Any], list[Field]] = WeakKeyDictionary()
+
+
 def fields_of(function: Function) -> list[Field]:
-    """The payload of a function, field by field."""
+    """The payload of a function, field by field; worked out once, for a file has many lines."""
+    if function.call not in _known:
+        _known[function.call] = _fields_of(function)
+    return _known[function.call]
+
+
+def _fields_of(function: Function) -> list[Field]:
     if function.signature.model is not None:
         return [_model_field(n, f) for n, f in function.signature.model.model_fields.items()]
     hints = _hints(function.call)
