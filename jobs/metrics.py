@@ -67,9 +67,8 @@ class QueueMetrics:
 
 async def read_metrics(client: Redis, name: str, keys: QueueKeys) -> QueueMetrics:
     """The figures of one queue."""
-    counts = await show.counts(client, keys)
-    free_ms, now_ms = await show.oldest_ms(client, keys)
-    minutes = await show.minute_counters(client, keys, int(now_ms // 60_000) - HOUR_MINUTES + 1)
+    counts, now_ms, oldest_ms = await show.size(client, keys)
+    minutes = await show.minute_counters(client, keys, now_ms // 60_000 - HOUR_MINUTES + 1)
     total: Counter[str] = Counter()
     for counters in minutes.values():
         total.update(counters)
@@ -87,7 +86,7 @@ async def read_metrics(client: Redis, name: str, keys: QueueKeys) -> QueueMetric
         cancelled=total["cancelled"],
         expired=total["expired"],
         lost=total["lost"],
-        oldest_waiting_ms=None if free_ms is None else max(0.0, now_ms - free_ms),
+        oldest_waiting_ms=None if oldest_ms is None else max(0, now_ms - oldest_ms),
         wait=times(total, "wait"),
         run=times(total, "run"),
     )

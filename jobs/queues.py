@@ -48,7 +48,7 @@ class QueueView:
     @asks_server
     async def counts(self) -> dict[State, int]:
         """How many jobs are in each state, at one moment."""
-        return await show.counts(self._client, self._keys)
+        return (await show.size(self._client, self._keys)).counts
 
     @asks_server
     async def metrics(self) -> QueueMetrics:

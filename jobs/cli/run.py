@@ -52,10 +52,10 @@ def _invoke(words: list[str], cli: Cli) -> int:
 
 def program() -> str:
     """The name under which the program was called."""
-    name = Path(sys.argv[0]).name
-    if name == "__main__.py":
+    called = Path(sys.argv[0])
+    if called.parts[-2:] == ("jobs", "__main__.py"):
         return "python -m jobs"
-    return name if name in {"jobs", PROGRAM} else PROGRAM
+    return called.name if called.name in {"jobs", PROGRAM} else PROGRAM
 
 
 def _end(error: BaseException, *, debug: bool) -> int:
@@ -111,7 +111,7 @@ def _meant(wrong: str, ctx: object) -> str:
         for name in (*parameter.opts, *parameter.secondary_opts)
         if not parameter.hidden
     ]
-    near = get_close_matches(wrong, known, n=1)
+    near = get_close_matches(wrong, [*known, "--help"], n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobs.keys import QueueKeys
 from jobs.states import State
-from jobs.store._script import AsyncCommands
+from jobs.store._script import MAX_ITEMS, AsyncCommands, script
 from jobs.store.record import (
     Record,
     first_record,
     late_id,
-    late_name,
     split_body,
     unpack_record,
 )
@@ -32,11 +31,6 @@ STATE_KEYS: dict[State, str] = {
     State.parked: "parked",
 }
 
-#: How often a job that moves between two round trips is looked up.
-_LOOKS = 5
-
-_BY_ID = tuple(state for state in STATE_KEYS if state is not State.delayed)
-
 #: States whose newest jobs are the interesting ones.
 _NEWEST_FIRST = frozenset(
     {State.completed, State.failed, State.cancelled, State.expired, State.parked}
@@ -55,71 +49,36 @@ class StoredJob(NamedTuple):
     history: list[bytes]
 
 
-async def read_jobs(client: Redis, keys: QueueKeys, ids: Sequence[str]) -> list[StoredJob | None]:
+async def read_jobs(
+    client: AsyncCommands, keys: QueueKeys, ids: Sequence[str]
+) -> list[StoredJob | None]:
     """Each of `ids` as it is stored, in order; `None` for one that the queue does not hold.
 
-    It takes two round trips, between which a job may move; one that was there and is in no state
-    is looked up again.
+    A hundred are read at one moment, in one round trip.
     """
-    stored: dict[str, StoredJob | None] = {}
-    left = list(ids)
-    for _ in range(_LOOKS):
-        if not left:
-            break
-        stored |= (found := await _look(client, keys, left))
-        left = [job_id for job_id in left if job_id not in found]
-    return [stored.get(job_id) for job_id in ids]
+    found: list[StoredJob | None] = []
+    for at in range(0, len(ids), MAX_ITEMS):
+        page = ids[at : at + MAX_ITEMS]
+        flat = await script("look")(client, keys, (), page)
+        found += [_stored(job_id, *flat[5 * n : 5 * n + 5]) for n, job_id in enumerate(page)]
+    return found
 
 
-async def _look(client: Redis, keys: QueueKeys, ids: Sequence[str]) -> dict[str, StoredJob | None]:
-    """What one look finds; a job that moved meanwhile is left out."""
-    async with client.pipeline(transaction=True) as pipe:
-        pipe.hmget(keys.body, list(ids))
-        pipe.hmget(keys.record, list(ids))
-        pipe.hmget(keys.result, list(ids))
-        for state, name in STATE_KEYS.items():
-            if state is not State.delayed:
-                pipe.execute_command("ZMSCORE", getattr(keys, name), *ids)
-        bodies, records, results, *scores = await pipe.execute()
-    found = dict(zip(_BY_ID, scores, strict=True))
-    found[State.delayed] = await _due(client, keys, ids, records)
-    looked: dict[str, StoredJob | None] = {}
-    for n, job_id in enumerate(ids):
-        places = {state: column[n] for state, column in found.items()}
-        job = _stored(job_id, bodies[n], records[n], results[n], places)
-        if job is not None or bodies[n] is None:
-            looked[job_id] = job
-    return looked
-
-
-async def _due(
-    client: Redis, keys: QueueKeys, ids: Sequence[str], records: Sequence[bytes | None]
-) -> list[Any]:
-    """When each job is due, for those that are delayed; their names hold their sequence."""
-    names = [
-        late_name(unpack_record(packed).sequence, job_id) if packed else b"-"
-        for job_id, packed in zip(ids, records, strict=True)
-    ]
-    commands: AsyncCommands = client
-    due: list[Any] = await commands.execute_command("ZMSCORE", keys.later, *names)
-    return due
-
-
-def _stored(
+def _stored(  # noqa: PLR0913 -- the five values of look.lua
     job_id: str,
+    state: bytes,
+    place: bytes | None,
     body: bytes | None,
     record: bytes | None,
     result: bytes | None,
-    scores: Mapping[State, Any],
 ) -> StoredJob | None:
-    found = next(((s, v) for s, v in scores.items() if v is not None), None)
-    if body is None or found is None:
+    if body is None or place is None:
         return None
-    state, score = found[0], float(found[1])
+    score = float(place)
     enqueued_ms, envelope = split_body(body)
     packed = unpack_record(record) if record else first_record(score, enqueued_ms)
     lines = result.split(b"\n") if result else []
-    return StoredJob(job_id, state, score, enqueued_ms, envelope, packed, lines)
+    return StoredJob(job_id, State(state.decode()), score, enqueued_ms, envelope, packed, lines)
 
 
 async def page_ids(
@@ -133,26 +92,19 @@ async def page_ids(
     return [read(job_id) for job_id in ids]
 
 
-async def counts(client: Redis, keys: QueueKeys) -> dict[State, int]:
-    """How many jobs are in each state, at one moment."""
-    async with client.pipeline(transaction=True) as pipe:
-        for name in STATE_KEYS.values():
-            pipe.zcard(getattr(keys, name))
-        numbers = await pipe.execute()
-    return dict.fromkeys(State, 0) | dict(zip(STATE_KEYS, map(int, numbers), strict=True))
+class Size(NamedTuple):
+    """How full a queue is at one moment, by the server's clock."""
+
+    counts: dict[State, int]
+    now_ms: int
+    oldest_ms: int | None  #: when the first waiting job became free to run
 
 
-async def oldest_ms(client: Redis, keys: QueueKeys) -> tuple[float | None, float]:
-    """(when the first waiting job became free to run, now), in ms by the server's clock."""
-    async with client.pipeline(transaction=True) as pipe:
-        pipe.zrange(keys.ready, 0, 0)
-        pipe.time()
-        head, (seconds, micros) = await pipe.execute()
-    now = seconds * 1000 + micros / 1000
-    if not head:
-        return None, now
-    job = (await read_jobs(client, keys, [head[0].decode()]))[0]
-    return (job.record.available_ms or job.enqueued_ms) if job else None, now
+async def size(client: AsyncCommands, keys: QueueKeys, *, now_ms: int = 0) -> Size:
+    """How many jobs are in each state, and how long the first one waits."""
+    now, oldest, *numbers = await script("size")(client, keys, (now_ms,))
+    counts = dict.fromkeys(State, 0) | dict(zip(STATE_KEYS, numbers, strict=True))
+    return Size(counts, now, None if oldest < 0 else oldest)
 
 
 async def minute_counters(

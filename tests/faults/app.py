@@ -62,6 +62,14 @@ async def hold(ctx: Context, gate: str) -> int:
     return ctx.token
 
 
+@job("late", queue=QUEUE, timeout=0)
+async def late(ctx: Context, gate: str) -> int:
+    """A second long when it starts at once; later on, until the file `gate` exists."""
+    if datetime.now(UTC) > ctx.enqueued_at + timedelta(seconds=1):
+        return await hold(ctx, gate)
+    return await work(ctx, ms=1000)
+
+
 @job("flaky", queue=QUEUE, backoff=fixed(0.05), attempts=3)
 async def flaky(ctx: Context, failures: int = 1) -> None:
     """Fails in its first attempts."""
@@ -115,7 +123,7 @@ async def novel(ctx: Context) -> None:
     note("finish", ctx)
 
 
-OLD = [work, hold, flaky, snoozer, block, poison]
+OLD = [work, hold, late, flaky, snoozer, block, poison]
 APPS = {"old": OLD, "new": [*OLD, novel]}
 
 

@@ -1,14 +1,13 @@
-"""Reading what a queue holds, also while its jobs move."""
+"""Reading what a queue holds."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
+from redis.asyncio import Redis
 
 from jobs.states import State
 from jobs.store import show
 from jobs.store.queue import Verb
+from tests.helpers.servers import MakeServer
 from tests.store.steps import BEGUN, MINUTE, NOW, Steps, record
 
 
@@ -40,25 +39,39 @@ async def test_jobs_are_read_as_they_are_stored(steps: Steps) -> None:
     assert await show.read_jobs(steps.client, steps.keys, []) == []
 
 
-async def test_a_job_that_moves_while_it_is_looked_up_is_found(
-    steps: Steps, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between the two round trips of a look the delayed job becomes waiting."""
-    await steps.add("a", delay_ms=10)
-    look, moved = show._due, [False]
+async def test_a_full_server_still_tells_what_it_holds(make_server: MakeServer) -> None:
+    """Redis refuses MULTI when its memory is out, so looking must not need it."""
+    async with Redis.from_url(make_server().url) as client:
+        steps = Steps(client)
+        await steps.add("a")
+        await client.config_set("maxmemory", "1")
+        (found,) = await show.read_jobs(client, steps.keys, ["a"])
+        assert found is not None
+        assert found.state is State.waiting
+        assert (await show.size(client, steps.keys)).counts[State.waiting] == 1
+        await client.config_set("maxmemory", "0")
 
-    async def stage_first(*args: Any) -> list[Any]:
-        if not moved[0]:
-            moved[0] = True
-            steps.now += 10
-            await steps.step()
-        return await look(*args)
 
-    monkeypatch.setattr(show, "_due", stage_first)
-    (found,) = await show.read_jobs(steps.client, steps.keys, ["a"])
-    assert moved[0]
-    assert found is not None
-    assert found.state is State.waiting
+async def test_more_than_a_hundred_are_read_in_order(steps: Steps) -> None:
+    ids = [f"j{number}" for number in range(101)]
+    for at in range(0, 101, 50):
+        await steps.add(*ids[at : at + 50])
+    found = await show.read_jobs(steps.client, steps.keys, ids)
+    assert [job and job.id for job in found] == ids
+
+
+async def test_the_oldest_waiting_job_is_known(steps: Steps) -> None:
+    async def oldest() -> int | None:
+        return (await show.size(steps.client, steps.keys, now_ms=steps.now)).oldest_ms
+
+    assert await oldest() is None
+    await steps.add("late", delay_ms=10)
+    assert await oldest() is None, "a delayed job is not free to run"
+    steps.now += 10
+    await steps.step()
+    assert await oldest() == NOW + 10, "free since it was due"
+    await steps.add("first", priority=1)
+    assert await oldest() == steps.now, "free since it was enqueued"
 
 
 async def test_pages_are_in_the_order_that_matters(steps: Steps) -> None:
@@ -94,7 +107,7 @@ async def test_counts_and_counters_are_those_of_what_happened(steps: Steps) -> N
     await steps.claim()
     await steps.cancel("later")
     await steps.rescue("e")
-    counts = await show.counts(steps.client, steps.keys)
+    counts = (await show.size(steps.client, steps.keys)).counts
     assert {state: number for state, number in counts.items() if number} == dict.fromkeys(
         [
             State.completed, State.failed, State.parked, State.expired, State.cancelled,
