@@ -138,6 +138,6 @@ class WorkerSettings:
     functions = (send_email, send_push, handle_stripe_event, deliver_webhook, flaky)
     queues = (EMAIL_QUEUE, PUSH_QUEUE, WEBHOOK_QUEUE, Queue("default"))
     cron_jobs = (cron(log_metrics, minute=set(range(0, 60, 5))),)
-    redis_settings = RedisSettings.from_dsn(server.url) if server else RedisSettings()
+    redis_settings = RedisSettings.from_dsn(server.url) if server else None
     on_startup = startup
     on_shutdown = shutdown

@@ -8,7 +8,7 @@ import arq.connections
 
 from jobs.client import Client
 from jobs.codec import Deserializer, Serializer
-from jobs.connections import RedisSettings, as_server_error, trouble
+from jobs.connections import RedisSettings, Trouble, as_server_error, trouble
 from jobs.keys import ARQ_DEFAULT_QUEUE
 
 
@@ -23,6 +23,8 @@ async def create_pool(  # noqa: PLR0913 -- arq's signature
 ) -> Client:
     """arq's way to a client: connects at once, up to `conn_retries` times.
 
+    A refusal that no repetition changes, such as that of a wrong password, is raised at once.
+
     Raises:
         ServerAway, ServerRefused: the server did not answer, or not well.
     """
@@ -36,7 +38,7 @@ async def create_pool(  # noqa: PLR0913 -- arq's signature
         except Exception as error:
             if trouble(error) is None:
                 raise
-            if attempt >= settings.conn_retries:
+            if attempt >= settings.conn_retries or trouble(error) is Trouble.fatal:
                 await client.aclose()
                 raise as_server_error(error, client.address) from error
             await asyncio.sleep(settings.conn_retry_delay)

@@ -1,16 +1,18 @@
 """The application behind the commands: its settings class, as arq reads it.
 
-A settings class is flat: its own attributes with the names of the `Worker`'s arguments count.
+The attributes with the names of the `Worker`'s arguments count.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,8 +21,10 @@ from jobs import Queue, Worker, registry
 from jobs.cli.codes import Problem
 from jobs.cli.context import Cli
 from jobs.engine.assembly import ArqDefaults, collect, served_queues
-from jobs.errors import UnknownFunction
+from jobs.errors import UnknownFunction, did_you_mean
 from jobs.keys import check_name
+
+logger = logging.getLogger("jobs.cli")
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,28 @@ def register(app: Application) -> None:
 
 
 def _worker_arguments(settings: Any) -> dict[str, Any]:
-    """arq's rule: the class's own `__dict__`, reduced to what the worker takes."""
+    """What the worker takes of the settings, those of base classes too.
+
+    arq's own command reads the class's own names alone and drops the rest in silence (arq-E7); a
+    name that is nearly one of the worker's is spoken of here.
+    """
     if not isinstance(settings, Mapping) and not inspect.isclass(settings):
         raise Problem(
             f"expected a settings class or a dict, found {settings!r:.80}",
             "name the settings class: --app module:attribute, or JOBS_APP",
         )
-    given = settings if isinstance(settings, Mapping) else vars(settings)
+    given = dict(settings) if isinstance(settings, Mapping) else _attributes(settings)
     known = inspect.signature(Worker).parameters
+    for name in given.keys() - known.keys():
+        if not name.startswith("_") and get_close_matches(name, known, n=1, cutoff=0.85):
+            logger.warning("the setting %r is unknown%s", name, did_you_mean(name, known))
     return {name: _function(value) for name, value in given.items() if name in known}
+
+
+def _attributes(settings: type) -> dict[str, Any]:
+    return {
+        name: value for part in reversed(settings.__mro__) for name, value in vars(part).items()
+    }
 
 
 def _function(value: Any) -> Any:

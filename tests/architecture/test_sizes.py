@@ -15,8 +15,8 @@ MAX_FILE = 400
 MAX_FUNCTION = 60
 FUNCTION_QUANTILES = {0.50: 7, 0.90: 20, 0.99: 40}
 
-TESTS_TO_SOURCE = 1.0
-"""A ratchet: raise it when the suite has grown (the aim is 1.3), never lower it."""
+TESTS_TO_SOURCE = 1.3
+"""A ratchet: raise it when the suite has grown, never lower it."""
 
 SOURCE = python_files("jobs", "tools", ".")
 TESTS = python_files("tests", "benchmarks")
