@@ -80,7 +80,7 @@ class JobFunction(Generic[P, R]):
 
     def request(self, *args: P.args, **kwargs: P.kwargs) -> Request:
         """One job for `Client.enqueue_many`."""
-        return Request(self.name, args, kwargs)
+        return Request(self.name, args, kwargs, target=self.function)
 
     def __repr__(self) -> str:
         return f"<job function {self.name}>"
@@ -99,7 +99,7 @@ class ModelFunction(JobFunction[[M], R]):
 
     def request(self, payload: M, /, **options: Unpack[EnqueueOptions]) -> Request:
         """One job for `Client.enqueue_many`."""
-        return Request(self.name, (payload,), {}, options)
+        return Request(self.name, (payload,), {}, options, self.function)
 
 
 class Call(Generic[P, R]):
@@ -124,7 +124,8 @@ class Call(Generic[P, R]):
 
     def request(self, *args: P.args, **kwargs: P.kwargs) -> Request:
         """One job for `Client.enqueue_many`."""
-        return Request(self._function.name, args, kwargs, self._options)
+        function = self._function.function
+        return Request(function.name, args, kwargs, self._options, function)
 
 
 class Decorator:

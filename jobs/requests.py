@@ -19,12 +19,17 @@ from jobs.store.queue import Entry
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One job that somebody wants: a function by name, arguments, and options of the call."""
+    """One job that somebody wants: a function by name, arguments, and options of the call.
+
+    `target` is the function itself where the caller has it; otherwise the one that was last
+    declared under the name, if any, says what the arguments must be.
+    """
 
     function: str
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     options: EnqueueOptions = field(default_factory=EnqueueOptions)
+    target: registry.Function | None = None
 
 
 class Prepared(NamedTuple):
@@ -54,7 +59,7 @@ class Preparer:
         """
         given: dict[str, Any] = dict(request.options)
         options.check_call_options(given)
-        function = registry.functions.get(request.function)
+        function = request.target or registry.functions.get(request.function)
         args, kwargs = list(request.args), dict(request.kwargs)
         if function is not None:
             args, kwargs = function.signature.wire(args, kwargs)

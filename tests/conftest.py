@@ -12,6 +12,7 @@ from arq.connections import RedisSettings
 from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
+from jobs import registry
 from tests.helpers.leaks import (
     assert_no_child_left,
     assert_no_task_left,
@@ -41,6 +42,15 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     assert_no_thread_left(known=threads_before)
     assert_no_child_left(known=children_before)
+
+
+@pytest.fixture(autouse=True)
+def _functions_as_before() -> Iterator[None]:
+    """What a test declares with `@job` is not found by name in the next one."""
+    before = dict(registry.functions)
+    yield
+    registry.functions.clear()
+    registry.functions.update(before)
 
 
 @pytest.fixture
