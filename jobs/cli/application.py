@@ -83,12 +83,6 @@ def of(settings: Any, spec: str = "") -> Application:
     return Application(spec, given, found, queues, own_queue)
 
 
-def register(app: Application) -> None:
-    """Let the client check what it enqueues for plain arq functions too."""
-    for name, function in app.functions.items():
-        registry.functions[name] = function
-
-
 def _worker_arguments(settings: Any) -> dict[str, Any]:
     """What the worker takes of the settings, those of base classes too.
 

@@ -180,12 +180,11 @@ def enqueue_one(
     cli: Cli, app: Application, function: Function, values: Mapping[str, Any]
 ) -> int | None:
     """Check one job and enqueue it, or show what would be enqueued."""
-    from jobs.cli import application, sending
+    from jobs.cli import sending
     from jobs.cli.payload import fields_of
     from jobs.cli.requests import call_options, make_request, payload_problem, read_data
     from jobs.errors import InvalidPayload
 
-    application.register(app)
     fields = fields_of(function)
     try:
         payload = read_data(values["data"]) | read_fields(function, fields, values)

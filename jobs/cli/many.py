@@ -62,7 +62,6 @@ def enqueue_many(  # noqa: PLR0913 -- the options of a command
     if all_or_nothing and not validate:
         raise Problem("--all-or-nothing needs the lines validated first", "drop --no-validate")
     app = application.load(cli)
-    application.register(app)
     if job is not None:
         app.function(job)
     plan = Plan(job, id_column, call_options(shared), all_or_nothing=all_or_nothing)

@@ -43,7 +43,7 @@ def make_request(
     positional, keywords = _split(fields, dict(values), list(args))
     function.signature.wire(positional, keywords)
     given = {name: value for name, value in options.items() if value is not None}
-    return Request(function.name, positional, keywords, cast("EnqueueOptions", given))
+    return Request(function.name, positional, keywords, cast("EnqueueOptions", given), function)
 
 
 def _unknown(function: Function, fields: list[Field], values: Mapping[str, Any]) -> Problems:
