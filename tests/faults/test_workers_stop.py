@@ -53,8 +53,8 @@ async def test_sigterm_releases_what_does_not_finish(
 ) -> None:
     """S03: half of the jobs end within the grace; the others run elsewhere at once."""
     gate = tmp_path / "gate"
-    first = workers.start(concurrency=40, grace=0.5, lease=30)
-    await enqueue_work(client, workers.ledger, 20, lambda: 300)
+    first = workers.start(concurrency=40, grace=1.5, lease=30)
+    await enqueue_work(client, workers.ledger, 20, lambda: 900)
     await hold(client, workers, 20, gate)
     await wait_counts(client, active=40)
     second = workers.start(concurrency=40, lease=30)
@@ -62,7 +62,7 @@ async def test_sigterm_releases_what_does_not_finish(
     await wait_until(
         lambda: len(lines(workers, "start", second.pid)) == 20,
         description="the released jobs run elsewhere",
-        timeout=SOON_S + 0.5,
+        timeout=SOON_S + 1.5,
     )
     assert first.wait(SOON_S) == 0
     assert {e.job_id[0] for e in lines(workers, "cancelled", first.pid)} == {"h"}
@@ -161,7 +161,7 @@ async def test_a_frozen_worker_gets_its_own_job_back(
     gate = tmp_path / "gate"
     late = workers.start()
     await hold(client, workers, 1, gate)
-    await wait_counts(client, active=1)
+    await wait_until(lambda: lines(workers, "start"), description="the job has begun")
     late.freeze()
     taker = workers.start(grace=0)
     await wait_until(
