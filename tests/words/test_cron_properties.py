@@ -159,7 +159,7 @@ def field(least: int, most: int) -> st.SearchStrategy[str]:
     """One field of an expression: any, a number, or a range, each with or without a step."""
     number = st.integers(least, most)
     ranges = st.tuples(number, number).map(lambda ends: f"{min(ends)}-{max(ends)}")
-    return st.one_of(st.just("*"), st.integers(1, 9).map("*/{}".format), number.map(str), ranges)
+    return st.one_of(st.just("*"), st.integers(1, 7).map("*/{}".format), number.map(str), ranges)
 
 
 expressions = st.tuples(field(0, 59), field(0, 23), field(1, 28), field(1, 12), field(0, 6)).map(
