@@ -108,18 +108,20 @@ async def test_an_answer_that_comes_late_is_no_evidence(redis_url: str, server: 
 
 
 @pytest.mark.usefixtures("leased")
-async def test_its_own_failed_look_puts_it_off(redis_url: str, server: Server) -> None:
-    with Proxy(server.port) as proxy:
-        async with Client.connect(proxy.url) as client:
-            watching = rescuer(client)
-            assert await watching.run_once() == {}
-            await asyncio.sleep(LEASE_MS * 0.6 / 1000)
-            proxy.reset_all()
-            with pytest.raises(redis.ConnectionError) as broken:
-                await watching.run_once()
-            await watching.failed(broken.value)
-            await asyncio.sleep(LEASE_MS * 0.6 / 1000)
-            assert await watching.run_once() == {}
+async def test_its_own_failed_look_puts_it_off(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise redis.ConnectionError("reset by peer")
+
+    watching = rescuer(client)
+    assert await watching.run_once() == {}
+    await asyncio.sleep(LEASE_MS * 0.6 / 1000)
+    with monkeypatch.context() as outage:
+        outage.setattr(client, "execute_command", broken)
+        await watching.turn()
+    await asyncio.sleep(LEASE_MS * 0.6 / 1000)
+    assert await watching.run_once() == {}
 
 
 async def test_a_request_that_comes_late_claims_nothing(client: Client) -> None:
