@@ -121,3 +121,13 @@ async def lost(client: Client) -> int:
     """How many deliveries were given up in this queue."""
     minutes = await minute_counters(client, KEYS, 0)
     return sum(counters.get("lost", 0) for counters in minutes.values())
+
+
+async def wait_blocked(client: Client, number: int) -> None:
+    """Wait until so many workers block on the wake-up list."""
+
+    async def blocked() -> bool:
+        clients = await client.client_list()
+        return [entry["cmd"] for entry in clients].count("blpop") == number
+
+    await wait_until(blocked, description=f"{number} workers block", timeout=10)

@@ -61,9 +61,9 @@ def test_jobs_of_a_queue_that_forgets_are_lost(redis_url: str, ledger: Ledger) -
 
 def test_jobs_of_a_queue_without_renewal_run_twice(redis_url: str, ledger: Ledger) -> None:
     """Nobody was killed, so not one repetition is allowed."""
-    fill(redis_url, ledger)
     with naive("lease", redis_url, ledger), naive("lease", redis_url, ledger):
-        wait_until_sync(lambda: ledger.count("up") == 2, description="two work", timeout=20)
+        wait_until_sync(lambda: ledger.count("up") == 2, description="two are up", timeout=20)
+        fill(redis_url, ledger)
         wait_until_sync(lambda: judge(ledger.read()).duplicated, description="a job ran twice")
     judgement = judge(ledger.read())
     assert judgement.in_flight == 0

@@ -17,6 +17,7 @@ from tests.faults.judging import (
     enqueue_noted,
     enqueue_work,
     random_of_this_run,
+    wait_blocked,
     wait_counts,
     wait_settled,
 )
@@ -101,7 +102,7 @@ async def test_a_worker_cut_off_is_fenced_off(
     lonely = workers.start(log="INFO")
     hold = Request("hold", kwargs={"gate": str(gate)})
     await enqueue_noted(client, workers.ledger, {f"h{n}": hold for n in range(5)})
-    await wait_counts(client, active=5)
+    await wait_until(lambda: workers.ledger.count("start") == 5, description="all have begun")
     proxy.silent = lambda _: True
     other = workers.start(url=redis_url)
     await wait_until(
@@ -125,6 +126,7 @@ async def test_jobs_of_a_claim_whose_reply_is_late_are_released_at_the_stop(
 ) -> None:
     """The worker was told to stop before it learnt what it had claimed."""
     worker = workers.start(grace=0, log="INFO", lease=30)
+    await wait_blocked(client, 1)
     hold = Request("hold", kwargs={"gate": str(tmp_path / "gate")})
     proxy.silent = is_step
     await enqueue_noted(client, workers.ledger, {f"h{n}": hold for n in range(3)})

@@ -106,7 +106,9 @@ async def stop_server_for_three_leases(
     workers.start_many(2)
     hold = Request("hold", kwargs={"gate": str(gate)})
     await enqueue_noted(client, workers.ledger, {f"h{n}": hold for n in range(250)})
-    await wait_counts(client, active=250)
+    await wait_until(
+        lambda: workers.ledger.count("start") == 250, description="all have begun", timeout=10
+    )
     private.pause()
     await asyncio.sleep(3.2 * LEASE_S / 2)  # the fault itself: so long it is stopped
     private.resume()
@@ -196,7 +198,9 @@ async def test_a_server_that_comes_back_empty(
     worker = workers.start()
     hold = Request("hold", kwargs={"gate": str(gate)})
     await enqueue_noted(client, workers.ledger, {f"h{n}": hold for n in range(5)})
-    await wait_counts(client, active=5)
+    await wait_until(
+        lambda: workers.ledger.count("start") == 5, description="all have begun", timeout=10
+    )
     private.kill()
     private.start()
     await client.connection_pool.disconnect()  # these are broken
@@ -220,7 +224,9 @@ async def test_a_full_server_takes_no_jobs_and_ends_those_it_has(
     worker = workers.start(concurrency=50)
     hold = Request("hold", kwargs={"gate": str(gate)})
     await enqueue_noted(client, workers.ledger, {f"h{n}": hold for n in range(50)})
-    await wait_counts(client, active=50)
+    await wait_until(
+        lambda: workers.ledger.count("start") == 50, description="all have begun", timeout=10
+    )
     await enqueue_work(client, workers.ledger, 100, lambda: 5)
     await client.config_set("maxmemory", "1mb")
     with pytest.raises(ServerRefused, match="takes no more data"):

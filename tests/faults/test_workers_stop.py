@@ -14,6 +14,7 @@ from tests.faults.judging import (
     counts,
     enqueue_noted,
     enqueue_work,
+    wait_blocked,
     wait_counts,
     wait_settled,
 )
@@ -222,16 +223,6 @@ async def test_a_wake_up_read_by_a_frozen_worker_delays_a_job_by_one_poll(
     )
     for worker in frozen:
         worker.thaw()
-
-
-async def wait_blocked(client: Client, number: int) -> None:
-    """Wait until so many workers block on the wake-up list."""
-
-    async def blocked() -> bool:
-        clients = await client.client_list()
-        return [entry["cmd"] for entry in clients].count("blpop") == number
-
-    await wait_until(blocked, description=f"{number} workers block", timeout=10)
 
 
 async def test_only_running_jobs_are_charged_for_a_lost_worker(
