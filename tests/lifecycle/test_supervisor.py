@@ -128,7 +128,10 @@ async def test_a_killed_child_is_replaced_while_the_others_go_on(here: Path) -> 
 @pytest.mark.parametrize("code", [2, 6])
 async def test_a_child_that_cannot_work_ends_all(code: int, here: Path) -> None:
     """One of two finds the configuration wrong; the other is stopped in order."""
-    one = f"import os\nif os.path.exists('bad'): raise SystemExit({code})\nopen('bad', 'w')\n"
+    one = (
+        "import os\ntry: os.open('good', os.O_CREAT | os.O_EXCL)\n"
+        f"except FileExistsError: raise SystemExit({code})\n"
+    )
     parent = supervise(one + CHILD, 2)
     assert await asyncio.wait_for(parent.run(), 10) == code
     assert parent.pids == []
