@@ -17,31 +17,29 @@ from arq.connections import ArqRedis
 from arq.jobs import JobDef, JobResult
 from pydantic import BaseModel
 from redis.asyncio.sentinel import Sentinel
-from redis.exceptions import ResponseError
 
 from jobs import clock, config, keys
 from jobs.codec import MAX_BODY_BYTES
 from jobs.connections import (
     RedisSettings,
-    as_server_error,
     asks_server,
     connection_options,
-    never_sent,
-    trouble,
     waiting_pool,
 )
-from jobs.errors import DuplicateJob, EnqueueUnknown, InvalidOption, JobNotFound
+from jobs.errors import InvalidOption, JobNotFound
 from jobs.handle import Job, JobInfo, timed_out
 from jobs.ids import new_name
 from jobs.inbox import Inbox
 from jobs.keys import PREFIX, queue_keys
+from jobs.lane import ANSWER_TIMEOUT_S, Lane
 from jobs.options import EnqueueOptions
 from jobs.queues import QueueView, read_line
-from jobs.requests import Prepared, Preparer, Request, arq_options, chunks
+from jobs.requests import Prepared, Preparer, Request, arq_options
+from jobs.sender import Sender
 from jobs.states import TERMINAL, State
-from jobs.store import queue as queue_store
 from jobs.store import results
 from jobs.store import workers as registry_store
+from jobs.store.queue import Added
 
 #: A push can be lost with its connection; so a wait looks again, this seldom.
 LOOK_AGAIN_S = 30.0
@@ -139,7 +137,7 @@ class Client(ArqRedis):
         Everything is checked before anything is sent. Each hundred is added whole or not at all.
 
         Raises:
-            The same as `enqueue`. After an error of the server, earlier hundreds are queued;
+            The same as `enqueue`. After an error of the server, other hundreds may be queued;
             repeating the call is safe when the requests have ids.
         """
         preparer = self._preparer()
@@ -191,50 +189,17 @@ class Client(ArqRedis):
         )
 
     async def _submit(self, prepared: Sequence[Prepared]) -> list[Job[Any]]:
-        jobs: list[Job[Any]] = []
-        for queue, chunk in chunks(prepared):
-            answers = await self._send(queue, [item.entry for item in chunk])
-            for item, answer in zip(chunk, answers, strict=True):
-                duplicate = answer is not queue_store.Added.added
-                if duplicate and item.on_conflict == "raise":
-                    raise DuplicateJob(queue, item.entry.id)
-                jobs.append(
-                    Job(item.entry.id, self, queue, duplicate=duplicate, convert=item.convert)
-                )
-        return jobs
-
-    async def _send(self, queue: str, entries: list[queue_store.Entry]) -> list[queue_store.Added]:
-        """Send one call, and once more if its connection broke: the script finds repetitions."""
-        queue_names = queue_keys(queue, self.prefix)
-        try:
-            await self._announce(queue)
-            return await queue_store.enqueue(self, queue_names, entries, again=False)
-        except Exception as error:
-            if trouble(error) is None:
-                raise
-            first = error
-        try:
-            return await queue_store.enqueue(self, queue_names, entries, again=True)
-        except Exception as error:
-            if trouble(error) is None:
-                raise
-            raise self._enqueue_error(first, error) from error
-
-    def _enqueue_error(self, first: Exception, last: Exception) -> Exception:
-        known = as_server_error(last, self.address)
-        if all(map(_took_nothing, (first, last))):
-            return known
-        return EnqueueUnknown(
-            f"the connection to {self.address} broke before the answer came ({last}): the jobs "
-            "may or may not be queued; repeat the call with the same ids"
-        )
-
-    async def _announce(self, queue: str) -> None:
-        """Put the queue's name into the list of queues, once a client."""
-        announced: set[str] = self.__dict__.setdefault("_announced", set())
-        if queue not in announced:
-            await registry_store.add_queues(self, self.prefix, [queue])
-            announced.add(queue)
+        answers = await self._sender.send(prepared)
+        return [
+            Job(
+                item.entry.id,
+                self,
+                item.queue,
+                duplicate=answer is not Added.added,
+                convert=item.convert,
+            )
+            for item, answer in zip(prepared, answers, strict=True)
+        ]
 
     # -- jobs ------------------------------------------------------------------------------
 
@@ -279,7 +244,7 @@ class Client(ArqRedis):
         await inbox.subscribe(channel)
         while True:
             with inbox.listen(channel, job_id) as pushed:
-                state, end = await results.watch(self, names, job_id, channel)
+                state, end = await results.watch(self.lane, names, job_id, channel)
                 if state is None:
                     raise JobNotFound(queue, job_id)
                 left = over_at - clock.mono()
@@ -292,6 +257,23 @@ class Client(ArqRedis):
     def read_end(self, end: results.End) -> dict[str, Any]:
         """The last line of a job's history, with a result of one's own serializer read."""
         return read_line(end.line, self.job_deserializer)
+
+    @property
+    def lane(self) -> Lane:
+        """The connection on which this client's own calls travel; not for blocking commands."""
+        lane: Lane | None = self.__dict__.get("_own_lane")
+        if lane is None:
+            limit_s = self.connection_pool.connection_kwargs.get("socket_timeout")
+            lane = Lane(self.connection_pool, limit_s or ANSWER_TIMEOUT_S)
+            self.__dict__["_own_lane"] = lane
+        return lane
+
+    @property
+    def _sender(self) -> Sender:
+        sender: Sender | None = self.__dict__.get("_own_sender")
+        if sender is None:
+            sender = self.__dict__["_own_sender"] = Sender(self.lane, self.prefix, self.address)
+        return sender
 
     def _inbox(self) -> Inbox:
         inbox: Inbox | None = self.__dict__.get("_own_inbox")
@@ -338,6 +320,7 @@ class Client(ArqRedis):
         """Close the connections; the client can be used again and then opens new ones."""
         if inbox := self.__dict__.pop("_own_inbox", None):
             await inbox.aclose()
+        await self.lane.aclose()
         forget(self)
         await super().aclose(close_connection_pool)
 
@@ -388,8 +371,3 @@ async def _first(
             return await future
     except TimeoutError:
         return None
-
-
-def _took_nothing(error: Exception) -> bool:
-    """Whether the server surely did not execute the call: never sent, or refused as a whole."""
-    return never_sent(error) or isinstance(error, ResponseError)

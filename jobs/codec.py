@@ -13,7 +13,7 @@ another job are found before a function sees them. Redis scripts never look insi
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -30,7 +30,9 @@ Deserializer = Callable[[bytes], dict[str, Any]]
 MAX_BODY_BYTES = 1024 * 1024
 
 _HEADER = struct.Struct(">BBI")
+_SUM = struct.Struct(">I")
 _KIND = struct.Struct(">BB")
+_JSON_KIND, _OWN_KIND = _KIND.pack(VERSION, JSON_CODEC), _KIND.pack(VERSION, OWN_CODEC)
 #: Fewer brackets than this cannot nest deeper than the reader goes (pydantic_core: 200).
 _SAFE_DEPTH = 190
 
@@ -47,7 +49,7 @@ class Body(NamedTuple):
 def encode_body(  # noqa: PLR0913 -- the parts of an envelope, each named at the one call
     job_id: str,
     function: str,
-    args: list[Any],
+    args: Sequence[Any],
     kwargs: Any,
     options: dict[str, Any] | None = None,
     *,
@@ -68,8 +70,8 @@ def encode_body(  # noqa: PLR0913 -- the parts of an envelope, each named at the
         _readable_back(function, document)
     if len(document) + _HEADER.size > limit:
         raise PayloadTooLarge(function, len(document) + _HEADER.size, limit)
-    kind = _KIND.pack(VERSION, OWN_CODEC if serializer else JSON_CODEC)
-    return _HEADER.pack(*kind, _checksum(job_id, kind, document)) + document
+    kind = _JSON_KIND if serializer is None else _OWN_KIND
+    return b"%b%b%b" % (kind, _SUM.pack(_checksum(job_id, kind, document)), document)
 
 
 def decode_body(job_id: str, data: bytes, deserializer: Deserializer | None = None) -> Body:
@@ -103,7 +105,7 @@ def decode_body(job_id: str, data: bytes, deserializer: Deserializer | None = No
 
 def _document(
     function: str,
-    args: list[Any],
+    args: Sequence[Any],
     kwargs: Any,
     options: dict[str, Any],
     serializer: Serializer | None,
@@ -114,7 +116,7 @@ def _document(
 
 
 def _checksum(job_id: str, kind: bytes, document: bytes) -> int:
-    return crc32(document, crc32(kind, crc32(job_id.encode())))
+    return crc32(document, crc32(job_id.encode() + kind))
 
 
 def _readable_back(function: str, document: bytes) -> None:

@@ -30,6 +30,7 @@ class Context(dict[Any, Any]):
         worker: the id of the worker.
         enqueued_at: when the job was enqueued, by the server's clock; default 1970, so that a
             context made by hand is the same every time.
+        due_ms: when this attempt was due, in ms since 1970: arq's `score`; default the same.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Context(dict[Any, Any]):
         token: int = 1,
         worker: str = "test",
         enqueued_at: datetime | None = None,
+        due_ms: int | None = None,
     ) -> None:
         super().__init__(resources or {})
         self.job_id = job_id
@@ -68,7 +70,7 @@ class Context(dict[Any, Any]):
         self["job_id"] = job_id
         self["job_try"] = attempt
         self["enqueue_time"] = self.enqueued_at
-        self["score"] = int(self.enqueued_at.timestamp() * 1000)
+        self["score"] = int(self.enqueued_at.timestamp() * 1000) if due_ms is None else due_ms
 
     @property
     def client(self) -> ArqRedis:

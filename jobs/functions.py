@@ -15,8 +15,17 @@ from jobs.client import Client, current_client
 from jobs.context import Context
 from jobs.errors import InvalidOption
 from jobs.keys import check_name
-from jobs.options import EnqueueOptions, JobOptions, Queue, check_call_options, job_options
+from jobs.options import (
+    EnqueueOptions,
+    JobOptions,
+    Place,
+    Queue,
+    check_call_options,
+    check_executor,
+    job_options,
+)
 from jobs.requests import Request
+from jobs.signature import Signature
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -57,7 +66,9 @@ class JobFunction(Generic[P, R]):
         return self.function.name
 
     async def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the code here, without a queue; a plain `def` runs in a thread."""
+        """Run the code here, without a queue; a plain `def` runs in a thread, whatever its
+        `executor`.
+        """
         if self.function.is_async:
             return cast("R", await self.function.call(ctx, *args, **kwargs))
         return cast("R", await asyncio.to_thread(self.function.call, ctx, *args, **kwargs))
@@ -172,6 +183,7 @@ def job(
     keep_failed: Keep | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
     description: str | None = None,
+    executor: Place | None = None,
 ) -> Decorator: ...
 def job(
     name: str | Callable[..., Any] | None = None,
@@ -180,27 +192,30 @@ def job(
     queue: str | Queue | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
     description: str | None = None,
+    executor: Place | None = None,
     **options: Any,
 ) -> Any:
     """Declare a function as a job.
 
     Its first parameter is the `Context`; the others are validated by their annotations, when a
     job is enqueued and again before it runs. Ordinary exceptions are retried while attempts
-    remain. A plain `def` runs in a thread.
+    remain. A plain `def` runs in a thread, or in a process of its own.
 
     Args:
         name: what producers call it; default the function's own name.
         queue: where its jobs go, a name or a `Queue`; default "default".
         no_retry: exception types that are final: no further attempt.
         description: a sentence for people; default the first line of the docstring.
+        executor: where a plain `def` runs: "thread" (default), or "process" for work that keeps
+            a CPU busy or must be killed when its time is over. Its context has no resources then.
         **options: attempts, backoff, timeout, priority, expires, keep_completed, keep_failed:
             see `JobOptions`; unset ones are left to the queue and the framework.
 
     Raises:
         InvalidOption: a value that an option cannot take, or a function without a parameter
-            for the context.
+            for the context, or one that the executor cannot run.
     """
-    rest = {"no_retry": no_retry, "description": description}
+    rest = {"no_retry": no_retry, "description": description, "executor": executor}
     if callable(name):
         return _declare(name, None, None, JobOptions(), rest)
     return Decorator(name, queue, JobOptions(**options), rest)
@@ -220,7 +235,7 @@ def _declare(
         )
     place = queue if isinstance(queue, Queue) else None
     called = name or call.__name__
-    signature = registry.Signature.of(called, call, _caller_names())
+    signature = Signature.of(called, call, _caller_names())
     function = registry.Function(
         called,
         call,
@@ -229,10 +244,29 @@ def _declare(
         options.over(place.defaults) if place else options,
         no_retry=rest["no_retry"],
         description=rest["description"] or (call.__doc__ or "").strip().split("\n")[0],
+        executor=_place_for(call, rest["executor"]),
     )
     registry.functions[function.name] = function
     kind = ModelFunction if signature.model else JobFunction
     return kind(function, place)
+
+
+def _place_for(call: Callable[..., Any], executor: object) -> Place:
+    if executor is None:
+        return "thread"
+    place = check_executor(executor)
+    if inspect.iscoroutinefunction(call):
+        raise InvalidOption(
+            f"`{call.__name__}` is an `async def`, which runs in the event loop: `executor` is "
+            "for a plain `def`"
+        )
+    if place == "process" and ("<" in call.__qualname__ or inspect.ismethod(call)):
+        raise InvalidOption(
+            f"another process cannot import `{call.__qualname__}`: with "
+            '`executor="process"` a function is a `def` at the top level of a module, no lambda, '
+            "method of an object, or function inside another one"
+        )
+    return place
 
 
 def _caller_names() -> dict[str, Any]:

@@ -105,6 +105,14 @@ def check_name(name: str, what: str = "queue") -> str:
     """
     if name == ARQ_DEFAULT_QUEUE:
         return DEFAULT_QUEUE
+    if type(name) is str:
+        return _known_name(name, what)
+    return _check_text(name, what, MAX_NAME_BYTES)
+
+
+@lru_cache(maxsize=4096)
+def _known_name(name: str, what: str) -> str:
+    """The same, remembered: names are few, and each comes with every job."""
     return _check_text(name, what, MAX_NAME_BYTES)
 
 
@@ -116,6 +124,8 @@ def check_job_id(job_id: str) -> str:
     """
     if not isinstance(job_id, str):
         raise InvalidOption(f"a job id is a string, not {type(job_id).__name__}: {job_id!r}")
+    if job_id.isascii() and 0 < len(job_id) <= MAX_ID_BYTES:
+        return job_id
     try:
         size = len(job_id.encode())
     except UnicodeEncodeError:

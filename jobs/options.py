@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from jobs.backoff import Backoff, exponential
 from jobs.durations import MAX_MS, Duration, parse_rate, to_ms
@@ -201,6 +201,24 @@ class Queue:
         object.__setattr__(self, "defaults", defaults or JobOptions())
 
 
+#: Where a plain `def` runs.
+Place = Literal["thread", "process"]
+PLACES: tuple[Place, ...] = ("thread", "process")
+
+
+def check_executor(given: object) -> Place:
+    """Where a plain function runs.
+
+    Raises:
+        InvalidOption: there is no such executor.
+    """
+    for place in PLACES:
+        if given == place:
+            return place
+    hint = did_you_mean(given, PLACES) if isinstance(given, str) else ""
+    raise InvalidOption(f'`executor` is "thread" or "process", not {given!r}{hint}')
+
+
 CALL_OPTIONS = frozenset(EnqueueOptions.__annotations__)
 _JOB_OPTIONS = frozenset(field.name for field in fields(JobOptions))
 
@@ -211,12 +229,19 @@ def check_call_options(given: dict[str, Any]) -> None:
     Raises:
         InvalidOption: names the unknown option and the nearest known one.
     """
+    if CALL_OPTIONS.issuperset(given):
+        return
     for name in given:
         if name not in CALL_OPTIONS:
             raise InvalidOption(
                 f"`enqueue` has no option {name!r}{did_you_mean(name, CALL_OPTIONS)}; "
                 f"its options are {', '.join(sorted(CALL_OPTIONS))}"
             )
+
+
+def has_job_options(given: dict[str, Any]) -> bool:
+    """Whether options of the job itself are among those of a call."""
+    return not _JOB_OPTIONS.isdisjoint(given)
 
 
 def job_options(given: dict[str, Any]) -> JobOptions:

@@ -57,14 +57,14 @@ class Preparer:
             InvalidPayload: the arguments do not fit the function.
             PayloadTooLarge: the encoded job is over the limit.
         """
-        given: dict[str, Any] = dict(request.options)
+        given: dict[str, Any] = dict(request.options) if request.options else {}
         options.check_call_options(given)
         function = request.target or registry.functions.get(request.function)
-        args, kwargs = list(request.args), dict(request.kwargs)
+        args, kwargs = request.args, request.kwargs
         if function is not None:
             args, kwargs = function.signature.wire(args, kwargs)
-        asked = options.job_options(given)
-        wire = options.to_wire(asked)
+        asked = options.job_options(given) if options.has_job_options(given) else None
+        wire = options.to_wire(asked) if asked else {}
         if first_attempt > 1:
             wire["first_attempt"] = first_attempt
         job_id = keys.check_job_id(given["id"]) if "id" in given else new_id()
@@ -78,20 +78,22 @@ class Preparer:
             serializer=self.serializer,
         )
         priority = _priority(asked, function)
-        entry = Entry(job_id, body, priority, *_when(given), _id_ttl_ms(given))
-        queue = given.get("queue") or (function and function.queue) or self.default_queue
+        queue = (function and function.queue) or self.default_queue
         returns = function.signature.returns if function else None
+        convert = returns.validate_python if returns else None
+        if not given:
+            return Prepared(queue, Entry(job_id, body, priority), "return", convert)
         return Prepared(
-            keys.check_name(queue),
-            entry,
+            keys.check_name(given.get("queue") or queue),
+            Entry(job_id, body, priority, *_when(given), _id_ttl_ms(given)),
             _conflict(given),
-            returns.validate_python if returns else None,
+            convert,
         )
 
 
-def _priority(asked: JobOptions, function: registry.Function | None) -> int:
-    layered = asked.over(function.options) if function else asked
-    return layered.over(FRAMEWORK_DEFAULTS).priority or 0
+def _priority(asked: JobOptions | None, function: registry.Function | None) -> int:
+    own = function.options.priority if function else None
+    return (asked and asked.priority) or own or FRAMEWORK_DEFAULTS.priority or 0
 
 
 def _when(given: Mapping[str, Any]) -> tuple[int, int]:

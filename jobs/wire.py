@@ -22,7 +22,8 @@ class Wire:
     def __init__(self, adapter: TypeAdapter[Any]) -> None:
         self.adapter = adapter
         schema = repr(adapter.core_schema)
-        self._risky = any(word in schema for word in _RISKY)
+        #: Whether a validated value is written as it is.
+        self.faithful = not any(word in schema for word in _RISKY)
 
     def read(self, value: Any) -> Any:
         """A value as the type: of Python objects, else of what JSON makes of them.
@@ -49,7 +50,7 @@ class Wire:
         Raises:
             ValueError: no such form was found.
         """
-        if not self._risky:
+        if self.faithful:
             return value
         problem: object = "the value read back is another one"
         for by_alias in (True, False):

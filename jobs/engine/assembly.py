@@ -16,6 +16,7 @@ from jobs.errors import ConfigurationError
 from jobs.functions import JobFunction
 from jobs.keys import DEFAULT_QUEUE, check_name
 from jobs.options import KEEP_FOREVER, KEEP_NOTHING, JobOptions, Keep, Queue
+from jobs.signature import Signature
 
 
 @dataclass
@@ -131,7 +132,7 @@ def _registered(item: Any, defaults: ArqDefaults) -> registry.Function:
     return registry.Function(
         plain.name,
         plain.coroutine,
-        registry.Signature.of(plain.name, plain.coroutine),
+        Signature.of(plain.name, plain.coroutine),
         options=defaults.options(plain),
         retries=getattr(plain, "retries", False),
         description=(plain.coroutine.__doc__ or "").strip().split("\n")[0],

@@ -37,7 +37,7 @@ from jobs.engine.run import Run
 from jobs.errors import Fail, UnreadableBody, writable
 from jobs.options import JobOptions
 from jobs.registry import Function
-from jobs.store.queue import Ack
+from jobs.store.queue import Ack, Verb
 
 logger = logging.getLogger("jobs.worker")
 
@@ -47,6 +47,7 @@ Hook = Callable[[Any], Awaitable[Any]]
 MAX_RESULT_BYTES = 1024 * 1024
 #: A stuck loop lets go of a job this long after the job's own timeout.
 GIVE_UP_MARGIN_S = 1.0
+_NOT_ENDED = (-1, -1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +86,17 @@ class Executor:
         self._bench = bench
         self._defaults = queue_defaults
         self._plans: dict[str, Plan] = {}
+        # The start of an attempt's entry in the history; the rest of it is different each time.
+        worker = to_json(bench.worker).replace(b"%", b"%%")
+        self._entry = b'{"outcome":"%b","attempt":%d,"at":%d,"ran":%d,"worker":' + worker
 
-    async def run(self, run: Run, now_ms: float) -> Ack | None:
+    async def run(self, run: Run) -> Ack | None:
         """Run one attempt; the ack to write, or `None` if its lease is lost."""
         plan = self._plan("")
         try:
             body = self._read(run)
             plan = self._plan_of(run, body)
-            end = await self._attempt(run, body, plan, now_ms)
+            end = await self._attempt(run, body, plan)
         except UnreadableBody as error:
             end = Unrunnable(str(error))
         except asyncio.CancelledError:  # in a hook, before or after the function itself
@@ -113,6 +117,8 @@ class Executor:
 
     def _plan_of(self, run: Run, body: Body) -> Plan:
         try:
+            if not body.options:
+                return self._plan(body.function)
             run.attempt += int(body.options.get("first_attempt", 1)) - 1
             return with_call(self._plan(body.function), body.options)
         except (ValueError, TypeError, AttributeError) as error:
@@ -129,23 +135,29 @@ class Executor:
 
     # -- perform ---------------------------------------------------------------------------
 
-    async def _attempt(self, run: Run, body: Body, plan: Plan, now_ms: float) -> AttemptEnd:
+    async def _attempt(self, run: Run, body: Body, plan: Plan) -> AttemptEnd:
         function = self._bench.functions.get(body.function)
         if function is None:
             return Unrunnable(f"no function {body.function!r} is registered in this worker")
-        if plan.expires_ms is not None and now_ms - run.claimed.enqueued_ms > plan.expires_ms:
+        if (
+            plan.expires_ms is not None
+            and run.claimed_ms - run.claimed.enqueued_ms > plan.expires_ms
+        ):
             return Overdue(plan.expires_ms)
         if run.claimed.record.cancel_asked:
             return Stopped(Stop(Why.cancel, "cancelled"))
         run.context = ctx = self._context(run, plan)
-        logs.started(run, now_ms - run.claimed.record.available_ms)
-        await self._hook(self._bench.hooks.on_job_start, ctx)
+        logs.started(run, run.claimed_ms - run.claimed.record.available_ms)
+        hooks = self._bench.hooks
+        if hooks.on_job_start is not None:
+            await _call_hook(hooks.on_job_start, ctx)
         end = await self._perform(run, function, body, plan)
-        await self._hook(self._bench.hooks.on_job_end, ctx)
+        if hooks.on_job_end is not None:
+            await _call_hook(hooks.on_job_end, ctx)
         return end
 
     def _context(self, run: Run, plan: Plan) -> Context:
-        context = Context(
+        return Context(
             self._bench.resources,
             job_id=run.job_id,
             queue=run.queue,
@@ -155,9 +167,8 @@ class Executor:
             token=run.token,
             worker=run.worker,
             enqueued_at=clock.from_ms(run.claimed.enqueued_ms),
+            due_ms=int(run.claimed.record.available_ms),
         )
-        context["score"] = int(run.claimed.record.available_ms)  # arq: the time it was due
-        return context
 
     async def _perform(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
         """Call the function within its time; every way to end becomes a value."""
@@ -170,7 +181,9 @@ class Executor:
             if run.stop is not None:
                 return Stopped(run.stop)
             args, kwargs = function.signature.arguments(body.args, body.kwargs)
-            return Returned(await self._call(function, run, args, kwargs))
+            if function.is_async:
+                return Returned(await function.call(run.context, *args, **kwargs))
+            return Returned(await self._in_thread(function, run, args, kwargs))
         except asyncio.CancelledError as error:
             return Stopped(run.stop) if run.stop else Raised(error)
         except GeneratorExit:  # the loop is being torn down
@@ -181,25 +194,16 @@ class Executor:
             if slot is not None:
                 deadlines.remove(run, slot)
 
-    async def _call(self, function: Function, run: Run, args: Any, kwargs: Any) -> Any:
-        if function.is_async:
-            return await function.call(run.context, *args, **kwargs)
+    async def _in_thread(self, function: Function, run: Run, args: Any, kwargs: Any) -> Any:
         scope = contextvars.copy_context()
         call = lambda: scope.run(function.call, run.context, *args, **kwargs)  # noqa: E731 -- for the pool
         return await asyncio.get_running_loop().run_in_executor(self._bench.threads, call)
 
-    async def _hook(self, hook: Hook | None, ctx: Context) -> None:
-        if hook is None:
-            return
-        try:
-            await hook(ctx)
-        except Exception:  # a hook of any kind must not harm the job
-            logger.exception("the hook %s failed; the job goes on", hook)
-
     async def after(self, run: Run) -> None:
         """arq's hook for when the end of a job is recorded."""
-        if run.context is not None:
-            await self._hook(self._bench.hooks.after_job_end, run.context)
+        hook = self._bench.hooks.after_job_end
+        if hook is not None and run.context is not None:
+            await _call_hook(hook, run.context)
 
     @property
     def has_after(self) -> bool:
@@ -234,36 +238,43 @@ class Executor:
 
     def _line(self, run: Run, resolution: Resolution, ran_ms: int) -> bytes:
         """The attempt's entry in the job's history."""
-        entry: dict[str, Any] = {
-            "outcome": resolution.outcome,
-            "attempt": run.attempt,
-            "at": clock.now_ms(),
-            "ran": ran_ms,
-            "worker": run.worker,
-        }
-        if resolution.reason:
-            entry["reason"] = writable(str(resolution.reason))
+        facts = (resolution.outcome.encode(), run.attempt, clock.now_ms(), ran_ms)
+        head = self._entry % facts
         if resolution.error is not None:
-            entry["error"] = describe(resolution.error)
-        elif resolution.value is not None:
-            return self._with_result(run, entry, resolution.value)
-        return to_json(entry)
+            return head + b',"error":%b}' % to_json(describe(resolution.error))
+        if resolution.reason:
+            return head + b',"reason":%b}' % to_json(writable(str(resolution.reason)))
+        if resolution.value is not None:
+            return head + self._result(run, resolution.value, MAX_RESULT_BYTES - len(head))
+        return head + b"}"
 
-    def _with_result(self, run: Run, entry: dict[str, Any], value: Any) -> bytes:
-        """The entry with the result; one that cannot be stored is left out and said (arq-A14)."""
+    def _result(self, run: Run, value: Any, room: int) -> bytes:
+        """The entry's end with the result; what cannot be stored is left out and said (arq-A14)."""
         try:
             if self._bench.serializer is not None:
-                own = base64.b64encode(self._bench.serializer({"r": value})).decode()
-                line = to_json(entry | {"own": own})
+                own = base64.b64encode(self._bench.serializer({"r": value}))
+                end = b',"own":"%b"}' % own
             else:
-                line = to_json(entry | {"result": value})
-            if len(line) <= MAX_RESULT_BYTES:
-                return line
-            problem = f"it has {len(line):,} bytes, over the limit of {MAX_RESULT_BYTES:,}"
+                end = b',"result":%b}' % to_json(value)
+            if len(end) <= room:
+                return end
+            problem = f"it has {len(end):,} bytes, over the limit of {MAX_RESULT_BYTES:,}"
         except Exception as error:  # noqa: BLE001 -- a result of any type; the job itself is done
             problem = str(error) if isinstance(error, PydanticSerializationError) else repr(error)
         logger.warning("the result of job %s is not stored: %s", run.job_id, problem)
-        return to_json(entry | {"unstored": problem})
+        return b',"unstored":%b}' % to_json(problem)
+
+
+def unbegun(run: Run) -> Ack:
+    """The ack of a claimed job that goes back to its place unbegun: nothing happened to it."""
+    return Ack(run.job_id, run.token, Verb.release, 0, _NOT_ENDED, -1, b"")
+
+
+async def _call_hook(hook: Hook, ctx: Context) -> None:
+    try:
+        await hook(ctx)
+    except Exception:  # a hook of any kind must not harm the job
+        logger.exception("the hook %s failed; the job goes on", hook)
 
 
 def _as_fail(error: BaseException) -> BaseException:

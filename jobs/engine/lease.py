@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from threading import Event, Thread
 from typing import Protocol
 
@@ -63,7 +63,7 @@ class LeaseKeeper:
         self._lease_ms = lease_ms
         self._loop = loop
         self._reports = {Verdict.lost: on_lost, Verdict.cancel_asked: on_cancel}
-        self._held: dict[str, dict[str, Held]] = {}
+        self._held: dict[str, Mapping[str, Held]] = {}
         self._keys: dict[str, QueueKeys] = {}
         self._ended = Event()
         self._loop_seen_s = clock.mono()
@@ -74,10 +74,10 @@ class LeaseKeeper:
         """Start the thread."""
         self._thread.start()
 
-    def serve(self, queue: str, keys: QueueKeys) -> dict[str, Held]:
-        """The held leases of a queue, by job id; its producer adds and removes them."""
+    def serve(self, queue: str, keys: QueueKeys, held: Mapping[str, Held]) -> None:
+        """Keep the leases in `held`, by job id; others add and remove them meanwhile."""
         self._keys[queue] = keys
-        return self._held.setdefault(queue, {})
+        self._held[queue] = held
 
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
@@ -125,11 +125,11 @@ class LeaseKeeper:
                 verdicts = renew(client, self._keys[queue], page, self._lease_ms)
                 self._report(queue, page, verdicts)
 
-    def _kept(self, held: dict[str, Held]) -> list[tuple[str, int]]:
+    def _kept(self, held: Mapping[str, Held]) -> list[tuple[str, int]]:
         now = clock.mono()
         return [
             (job_id, lease.token)
-            for job_id, lease in held.copy().items()
+            for job_id, lease in dict(held).items()  # a copy: the loop changes it
             if not (self._stuck and now > lease.give_up_s)
         ]
 

@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable
 from random import random
 from typing import TypeVar
 
-from redis.asyncio import Redis
-
 from jobs import clock
+from jobs.client import Client
 from jobs.connections import Trouble, trouble
 
 T = TypeVar("T")
@@ -27,9 +26,10 @@ class Link:
     3. say once when the server goes away and once when it is back.
     """
 
-    def __init__(self, client: Redis, address: str) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
-        self.address = address
+        self.lane = client.lane
+        self.address = client.address
         self._away_since_s: float | None = None
         self._wait_s = _FIRST_WAIT_S
 

@@ -49,36 +49,31 @@ class Stop(NamedTuple):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """The function returned."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
+class Raised(NamedTuple):
     """The function raised."""
 
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(NamedTuple):
     """The attempt was cancelled from outside."""
 
     stop: Stop
 
 
-@dataclass(frozen=True, slots=True)
-class Unrunnable:
+class Unrunnable(NamedTuple):
     """Nobody here can run or read the job."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Overdue:
+class Overdue(NamedTuple):
     """The job was not started before its deadline."""
 
     limit_ms: int

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 from jobs import clock, logs
 from jobs.engine.executor import Executor
-from jobs.engine.lease import Held
-from jobs.engine.link import Link
+from jobs.engine.link import CALL_TIMEOUT_S, Link
 from jobs.engine.outcome import Why
 from jobs.engine.run import Run
+from jobs.engine.slots import Slots
 from jobs.keys import QueueKeys
+from jobs.lane import Lane
 from jobs.options import Queue
 from jobs.store import queue as store
 from jobs.store._script import MAX_ITEMS
@@ -27,6 +28,10 @@ from jobs.tasks import end_tasks
 
 #: An idle worker looks at its queue this often, in case a wake-up was lost (FAULTS S12).
 POLL_S = 2.0
+#: A step is worth its round trip when it carries so many acks …
+ENOUGH = MAX_ITEMS // 2
+#: … or when an ack has waited so long.
+ACK_WAIT_S = 0.001
 
 
 @dataclass
@@ -47,7 +52,7 @@ class Counters:
                 self.failed += 1
             case store.Verb.retry | store.Verb.snooze | store.Verb.interrupt:
                 self.retried += 1
-            case store.Verb.park:
+            case store.Verb.park | store.Verb.release:
                 pass
 
     def figures(self, ongoing: int) -> str:
@@ -85,7 +90,6 @@ class Station:
     lease_ms: int
     link: Link
     executor: Executor
-    held: dict[str, Held]
     counters: Counters
     budget: Budget = field(default_factory=Budget)
 
@@ -97,13 +101,17 @@ class Producer:
 
     def __init__(self, station: Station) -> None:
         self.station = station
-        self.running: dict[str, Run] = {}
+        self.slots = Slots(station.executor, station.concurrency, self._ended)
         self.taking = True
         self._acks: deque[tuple[Run, store.Ack]] = deque()
         self._sent: tuple[store.Turn, list[tuple[Run, store.Ack]]] | None = None
         self._request = 0
-        self._nap_s = _nap_s(station.link)
+        self._lately = 0
+        self._ahead = 0
+        self._loop = asyncio.get_running_loop()
         self._kick = asyncio.Event()
+        self._looks = False
+        self._nudge: asyncio.TimerHandle | None = None
         self._hungry = asyncio.Event()
         self._soon: dict[str, float] | None = None
         self._after: set[asyncio.Task[None]] = set()
@@ -118,42 +126,41 @@ class Producer:
 
     async def drain(self, soon_s: float) -> int:
         """Work until nothing waits, runs, or comes back within `soon_s`; how many were started."""
-        before = self.station.counters.started
+        before = self.slots.started
         self._soon = {}
         async with self._waking():
             while not self._drained(answer := await self.step(), soon_s):
                 await self._rest(answer)
-        return self.station.counters.started - before
+        return self.slots.started - before
 
     async def flush(self) -> None:
-        """Write the acks of all jobs that have ended; give back what a call under way claimed."""
+        """Write the acks of all jobs that have ended, and what a call under way claimed."""
         while self._acks or self._unanswered():
-            claimed = [run for job in (await self.step()).jobs if (run := self.running.get(job.id))]
-            for run in claimed:
-                run.stop_for(Why.shutdown)
-            await asyncio.gather(*(run.task for run in claimed if run.task), return_exceptions=True)
+            await self.step()
         await asyncio.gather(*self._after, return_exceptions=True)
 
     def _unanswered(self) -> bool:
         """Whether a call must be repeated; one without acks is not worth waiting for a server."""
         return self._sent is not None and (bool(self._sent[1]) or not self.station.link.away)
 
+    def take_no_more(self) -> None:
+        """Claim nothing any more, and give back what has not begun."""
+        self.taking = False
+        self.slots.give_back()
+        self._kick.set()
+
     def stop_all(self, why: Why) -> None:
         """Stop every running job."""
-        for run in list(self.running.values()):
+        for run in list(self.slots.runs.values()):
             run.stop_for(why)
 
     def stop_one(
         self, job_id: str, why: Why, *, token: int | None = None, detail: str = ""
     ) -> None:
         """Stop a job that runs here; with a `token`, only the attempt that it belongs to."""
-        run = self.running.get(job_id)
+        run = self.slots.runs.get(job_id)
         if run is not None and token in (None, run.token):
             run.stop_for(why, detail)
-
-    def kick(self) -> None:
-        """Make the loop look now."""
-        self._kick.set()
 
     # -- one step --------------------------------------------------------------------------
 
@@ -165,130 +172,140 @@ class Producer:
             self._sent = turn, sent
             try:
                 answer = await station.link.call(
-                    lambda turn=turn: store.step(station.link.client, station.keys, turn)  # type: ignore[misc]  # mypy infers no type for the default
+                    lambda turn=turn: store.step(station.link.lane, station.keys, turn)  # type: ignore[misc]  # mypy infers no type for the default
                 )
             except Exception as error:  # noqa: BLE001 -- sorted by the link, which raises what is not the server's
                 await station.link.failed(error)
                 continue
             self._sent = None
             self._settle(sent, answer.accepted)
-            self._start(answer)
+            self._take(answer)
             return answer
 
     def _turn(self) -> tuple[store.Turn, list[tuple[Run, store.Ack]]]:
         station = self.station
         sent = [self._acks.popleft() for _ in range(min(MAX_ITEMS, len(self._acks)))]
         self._request += 1
+        self._looks = False
+        self._ahead = max(self._lately, self._ahead * 3 // 4)
+        self._lately = 0
         rate = station.queue.rate
         turn = store.Turn(
             worker=station.worker,
             request=self._request,
             lease_ms=station.lease_ms,
-            want=self._free(),
+            want=self._want(),
             acks=[ack for _, ack in sent],
             rate_limit=rate.limit if rate else 0,
             rate_period_ms=rate.period_ms if rate else 0,
         )
         return turn, sent
 
-    def _free(self) -> int:
+    def _want(self) -> int:
+        """How many jobs to claim: one for each free slot, and as many ahead as lately ended
+        during one round trip, so that no slot waits for the server.
+        """
+        station = self.station
         if not self.taking:
             return 0
-        free = self.station.concurrency - len(self.running)
-        return max(0, self.station.budget.grant(min(free, MAX_ITEMS)))
+        exact = station.queue.rate is not None or station.budget.left is not None
+        ahead = 0 if exact else min(self._ahead, MAX_ITEMS)
+        want = station.concurrency + ahead - len(self.slots.runs)
+        return max(0, station.budget.grant(min(want, MAX_ITEMS)))
 
     def _settle(self, sent: list[tuple[Run, store.Ack]], accepted: str) -> None:
+        station = self.station
+        has_after = station.executor.has_after
         for (run, ack), verdict in zip(sent, accepted, strict=True):
             if verdict != "1":
                 logs.stale(run)
                 continue
-            self.station.counters.note(ack.verb)
+            station.counters.note(ack.verb)
             if self._soon is not None and ack.verb in (store.Verb.retry, store.Verb.snooze):
                 self._soon[ack.id] = clock.mono() + ack.delay_ms / 1000
-            if self.station.executor.has_after:
-                task = asyncio.create_task(self.station.executor.after(run))
+            if has_after:
+                task = asyncio.create_task(station.executor.after(run))
                 self._after.add(task)
                 task.add_done_callback(self._after.discard)
 
-    def _start(self, answer: store.Answer) -> None:
-        station = self.station
-        now_s = clock.mono()
-        for claimed in answer.jobs:
-            run = Run(claimed, station.queue.name, station.worker, now_s)
-            if before := self.running.get(claimed.id):
-                before.stop_for(Why.lost)
-            self.running[claimed.id] = run
-            if self._soon:
-                self._soon.pop(claimed.id, None)
-            station.held[claimed.id] = run
-            work = station.executor.run(run, answer.now_ms)
-            run.task = asyncio.create_task(work, name=f"job-{claimed.id}")
-            run.task.add_done_callback(lambda task, run=run: self._ended(run, task))  # type: ignore[misc]  # mypy infers no type for the default
-        if answer.jobs:
-            station.counters.started += len(answer.jobs)
-            station.budget.spend(len(answer.jobs))
-
-    def _ended(self, run: Run, task: asyncio.Task[store.Ack | None]) -> None:
-        """A job's task is done: its slot is free, and its ack waits for the next step."""
-        if self.running.get(run.job_id) is run:
-            del self.running[run.job_id]
-            self.station.held.pop(run.job_id, None)
-        ack = self.station.executor.released(run) if task.cancelled() else task.result()
-        if ack is not None:
-            self._acks.append((run, ack))
-        self._kick.set()
+    def _take(self, answer: store.Answer) -> None:
+        if not answer.jobs:
+            return
+        queue, worker, now_s = self.station.queue.name, self.station.worker, clock.mono()
+        self.slots.add(Run(job, queue, worker, answer.now_ms, now_s) for job in answer.jobs)
+        if self._soon:
+            for job in answer.jobs:
+                self._soon.pop(job.id, None)
+        self.station.budget.spend(len(answer.jobs))
+        if not self.taking:
+            self.slots.give_back()
 
     # -- rest ------------------------------------------------------------------------------
 
+    def _ended(self, run: Run, ack: store.Ack | None) -> None:
+        """An attempt is over: its ack waits for the next step."""
+        if ack is not None:
+            self._acks.append((run, ack))
+            if ack.verb is store.Verb.release:
+                self._ahead = self._lately = 0
+        self._lately += 1
+        if self._is_worth_a_step():
+            self._kick.set()
+        elif self._nudge is None:
+            self._nudge = self._loop.call_later(ACK_WAIT_S, self._step_now)
+
+    def _is_worth_a_step(self) -> bool:
+        """While jobs stand in line nothing is lost by waiting until a step carries enough."""
+        return not self.slots.waiting or len(self._acks) >= ENOUGH
+
+    def _step_now(self) -> None:
+        """Look at the queue at once."""
+        self._nudge = None
+        self._looks = True
+        self._kick.set()
+
     async def _rest(self, answer: store.Answer) -> None:
         """Sleep until there may be something to do."""
-        if self._acks or self._kick.is_set():
-            self._kick.clear()
-            await asyncio.sleep(0)
-            return
-        free = self._free()
-        if free and answer.waiting and answer.rate_wait_ms < 0:
+        want = self._want()
+        more = self._acks or (want and answer.waiting and answer.rate_wait_ms < 0)
+        if self._looks or (more and self._is_worth_a_step()):
             return
         waits = [ms / 1000 for ms in (answer.next_due_ms, answer.rate_wait_ms) if ms >= 0]
-        if free:
+        self._kick.clear()
+        if want and not more:
             self._hungry.set()
-        timer = asyncio.get_running_loop().call_later(min([*waits, POLL_S * 2]), self._kick.set)
+        timer = self._loop.call_later(min([*waits, POLL_S * 2]), self._kick.set)
         try:
             await self._kick.wait()
         finally:
             timer.cancel()
             self._hungry.clear()
-            self._kick.clear()
 
     @asynccontextmanager
     async def _waking(self) -> AsyncIterator[None]:
-        waker = asyncio.create_task(self._wake(), name=f"jobs-waker-{self.station.queue.name}")
+        bell = Lane(self.station.link.client.connection_pool, POLL_S + CALL_TIMEOUT_S / 2)
+        waker = asyncio.create_task(self._wake(bell), name=f"jobs-waker-{self.station.queue.name}")
         try:
             yield
         finally:
             await end_tasks(waker)
+            await bell.aclose()
 
-    async def _wake(self) -> None:
+    async def _wake(self, bell: Lane) -> None:
         """Wait at the queue's `wake` list whenever the loop is hungry; one element wakes it."""
         link, keys = self.station.link, self.station.keys
         while True:
             await self._hungry.wait()
             try:
-                await link.call(lambda: store.wait_for_wake(link.client, keys, self._nap_s))
+                await store.wait_for_wake(bell, keys, POLL_S)
             except Exception as error:  # noqa: BLE001 -- sorted by the link
                 await link.failed(error)
             self._hungry.clear()
-            self._kick.set()
+            self._step_now()
 
     def _drained(self, answer: store.Answer, soon_s: float) -> bool:
-        if self.running or self._acks or (answer.waiting and self._free()):
+        if self.slots.runs or self._acks or (answer.waiting and self._want()):
             return False
         now = clock.mono()
         soon = [due for due in (self._soon or {}).values() if now - POLL_S < due < now + soon_s]
-        return self._free() == 0 or not soon
-
-
-def _nap_s(link: Link) -> float:
-    """How long one call waits for a wake-up: less than the silence that ends a connection."""
-    silence_s = link.client.connection_pool.connection_kwargs.get("socket_timeout")
-    return min(POLL_S, silence_s / 2) if silence_s else POLL_S
+        return self._want() == 0 or not soon

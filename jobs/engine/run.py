@@ -21,6 +21,7 @@ class Run:
     __slots__ = (
         "attempt",
         "claimed",
+        "claimed_ms",
         "context",
         "function",
         "give_up_s",
@@ -32,8 +33,11 @@ class Run:
         "worker",
     )
 
-    def __init__(self, claimed: Claimed, queue: str, worker: str, started_s: float) -> None:
+    def __init__(
+        self, claimed: Claimed, queue: str, worker: str, claimed_ms: float, started_s: float
+    ) -> None:
         self.claimed = claimed
+        self.claimed_ms = claimed_ms
         self.job_id = claimed.id
         self.queue = queue
         self.worker = worker

@@ -63,7 +63,7 @@ class Session:
 
     def __init__(self, setup: Setup, extra_loops: Callable[[Link], Sequence[Upkeep]]) -> None:
         self.setup = setup
-        self.link = Link(setup.client, setup.client.address)
+        self.link = Link(setup.client)
         self.keys = {name: queue_keys(name, setup.client.prefix) for name in setup.queues}
         loop = asyncio.get_running_loop()
         self._leases = LeaseKeeper(
@@ -80,7 +80,7 @@ class Session:
 
     def _producer(self, name: str) -> Producer:
         setup, queue = self.setup, self.setup.queues[name]
-        return Producer(
+        producer = Producer(
             Station(
                 queue=queue,
                 keys=self.keys[name],
@@ -89,11 +89,12 @@ class Session:
                 lease_ms=setup.lease_ms,
                 link=self.link,
                 executor=Executor(setup.bench, queue.defaults),
-                held=self._leases.serve(name, self.keys[name]),
                 counters=setup.counters,
                 budget=setup.budget,
             )
         )
+        self._leases.serve(name, self.keys[name], producer.slots.runs)
+        return producer
 
     def _upkeep(self) -> list[Upkeep]:
         setup, keys = self.setup, self.keys
@@ -169,8 +170,7 @@ class Session:
     def take_no_more(self) -> None:
         """Claim nothing any more."""
         for producer in self.producers.values():
-            producer.taking = False
-            producer.kick()
+            producer.take_no_more()
 
     async def stop(self, grace_s: float) -> None:
         """Stop claiming, let jobs finish for `grace_s` seconds, release the rest, write all acks.
@@ -215,15 +215,10 @@ class Session:
 
     def ongoing(self) -> int:
         """How many jobs run now."""
-        return sum(len(producer.running) for producer in self.producers.values())
+        return sum(len(producer.slots.runs) for producer in self.producers.values())
 
     def _running(self) -> list[asyncio.Task[Any]]:
-        return [
-            run.task
-            for producer in self.producers.values()
-            for run in producer.running.values()
-            if run.task is not None
-        ]
+        return [task for producer in self.producers.values() for task in producer.slots.tasks()]
 
     async def _flush(self) -> None:
         """Write the last acks and leave the registry, if the server lets us."""
@@ -265,7 +260,7 @@ class Session:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started_ms": self._started_at,
-            "running": len(producer.running),
+            "running": len(producer.slots.runs),
             "concurrency": producer.station.concurrency,
             "taking": producer.taking,
             "queues": list(self.producers),

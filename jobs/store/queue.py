@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import Any, NamedTuple
 
 from jobs.keys import QueueKeys
@@ -26,6 +27,7 @@ class Verb(StrEnum):
     snooze = "s"
     interrupt = "i"
     park = "p"
+    release = "u"  #: it never began: back to its place, as if it had not been claimed
 
 
 class Entry(NamedTuple):
@@ -45,6 +47,9 @@ class Added(StrEnum):
     added = "+"
     held = "="
     taken = "-"
+
+
+_ADDED = {added.value: added for added in Added}
 
 
 class Ack(NamedTuple):
@@ -105,9 +110,9 @@ async def enqueue(
 
     `again` says that the same call is repeated because its answer was lost.
     """
-    rest = [value for entry in entries for value in entry]
+    rest = list(chain.from_iterable(entries))
     answer = await script("enqueue")(client, keys, (now_ms, int(again)), rest)
-    return [Added(letter) for letter in answer.decode()]
+    return [_ADDED[letter] for letter in answer.decode()]
 
 
 async def step(client: AsyncCommands, keys: QueueKeys, turn: Turn, *, now_ms: int = 0) -> Answer:
@@ -116,7 +121,7 @@ async def step(client: AsyncCommands, keys: QueueKeys, turn: Turn, *, now_ms: in
     rest: list[Any] = []
     for ack in turn.acks:
         policy = policies.setdefault(ack.keep, len(policies) + 1)
-        rest += (ack.id, ack.token, ack.verb.value, ack.delay_ms, policy, ack.run_ms, ack.line)
+        rest += (ack.id, ack.token, ack.verb, ack.delay_ms, policy, ack.run_ms, ack.line)
     limits = [number for keep in policies for number in keep]
     args = (
         now_ms,

@@ -125,7 +125,10 @@ async def test_one_lost_reply_is_not_even_noticed(server: Server, client: Client
 
 
 async def test_a_bulk_that_broke_is_repeated_whole(server: Server, client: Client) -> None:
-    """S34: every hundred is added whole or not at all; after the repetition each job once."""
+    """S34: every hundred is added whole or not at all; after the repetition each job once.
+
+    Hundreds that were under way at the break may stand before it, each in its own order.
+    """
     ids = [f"{n:04}" for n in range(2_000)]
     requests = [act.options(id=job_id).request("ok", job_id) for job_id in ids]
     with Proxy(server.port) as proxy:
@@ -134,19 +137,20 @@ async def test_a_bulk_that_broke_is_repeated_whole(server: Server, client: Clien
 
             def cuts(asked: bytes) -> bool:
                 seen[0] += 1
-                return seen[0] > 12
+                return seen[0] > 10
 
             proxy.cuts = cuts
             with pytest.raises(ServerError):
                 await through.enqueue_many(requests)
             added = (await client.queue().counts())[State.waiting]
             assert added % 100 == 0
-            assert 0 < added < 2_000
             proxy.cuts = lambda _: False
             jobs = await through.enqueue_many(requests)
     assert [job.id for job in jobs] == ids
     assert (await client.queue().counts())[State.waiting] == 2_000
-    assert [info.id for info in await client.queue().jobs(State.waiting, 0, 2_000)] == ids
+    order = [info.id for info in await client.queue().jobs(State.waiting, 0, 2_000)]
+    hundreds = [order[at : at + 100] for at in range(0, 2_000, 100)]
+    assert sorted(hundreds) == [ids[at : at + 100] for at in range(0, 2_000, 100)]
 
 
 async def test_a_workers_lost_replies_cost_nothing(server: Server, client: Client) -> None:
@@ -155,7 +159,7 @@ async def test_a_workers_lost_replies_cost_nothing(server: Server, client: Clien
     with Proxy(server.port) as proxy:
         proxy.cuts = lambda asked: b"EVALSHA" in asked and dice.random() < 0.25
         async with running(proxy.url, lease=10, max_jobs=10) as worker:
-            jobs = await client.enqueue_many([act.request("ok", n) for n in range(300)])
+            jobs = await client.enqueue_many([act.request("ok", n) for n in range(1_500)])
             for number, job in enumerate(jobs):
                 assert await job.result(timeout=30) == number
             proxy.cuts = lambda _: False
@@ -163,9 +167,9 @@ async def test_a_workers_lost_replies_cost_nothing(server: Server, client: Clien
             assert sorted(stage.order) == sorted(job.id for job in jobs)
         assert proxy.cut > 3
     counts = await client.queue().counts()
-    assert counts[State.completed] == 300
+    assert counts[State.completed] == 1_500
     metrics = await client.queue().metrics()
-    assert (metrics.completed, metrics.lost, metrics.failed) == (300, 0, 0)
+    assert (metrics.completed, metrics.lost, metrics.failed) == (1_500, 0, 0)
 
 
 # -- cancelled calls -----------------------------------------------------------------------

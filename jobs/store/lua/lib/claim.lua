@@ -19,7 +19,7 @@ local function note_rate(number)
 end
 local function lease(popped, reply)
   local ids, tokens, records, deadlines = {}, {}, {}, {}
-  local asked = {}
+  local asked, deadline = {}, text_of(now + lease_ms)
   for i = 1, #popped, 2 do asked[#asked + 1] = popped[i] end
   local stored = redis.call('HMGET', body, unpack(asked))
   local packed = redis.call('HMGET', record, unpack(asked))
@@ -38,7 +38,7 @@ local function lease(popped, reply)
       tokens[#tokens + 1] = last + n
       records[#records + 1] = id
       records[#records + 1] = fresh
-      deadlines[#deadlines + 1] = now + lease_ms
+      deadlines[#deadlines + 1] = deadline
       deadlines[#deadlines + 1] = id
       reply[#reply + 1] = id
       reply[#reply + 1] = stored[n]

@@ -4,6 +4,7 @@ local CODES = {completed = 1, failed = 2, cancelled = 3, expired = 4}
 local HISTORY_BYTES = 65536
 local awaited = true
 local ended = {}
+local kept = {lines = {}, ages = {}}
 local function append_line(id, line)
   local lines = redis.call('HGET', result, id)
   if lines then
@@ -33,14 +34,27 @@ local function finish(state, id, line, fresh, age, most, most_bytes)
   if awaited then tell_waiters(state, id, line) end
   if age == 0 or most == 0 then return forget(id) end
   local bytes = #line
-  if fresh then redis.call('HSET', result, id, line) else bytes = append_line(id, line) end
-  redis.call('ZADD', TERMINAL[state], now, id)
-  if age > 0 then redis.call('ZADD', expiry, now + age, id) end
-  local sum = ended[state] or {bytes = 0, most = -1, most_bytes = -1}
+  if fresh then
+    kept.lines[#kept.lines + 1] = id
+    kept.lines[#kept.lines + 1] = line
+  else
+    bytes = append_line(id, line)
+  end
+  local sum = ended[state] or {bytes = 0, most = -1, most_bytes = -1, ids = {}}
+  sum.ids[#sum.ids + 1] = text_of(now)
+  sum.ids[#sum.ids + 1] = id
+  if age > 0 then
+    kept.ages[#kept.ages + 1] = text_of(now + age)
+    kept.ages[#kept.ages + 1] = id
+  end
   sum.bytes = sum.bytes + bytes + redis.call('HSTRLEN', body, id)
   if most >= 0 and (sum.most < 0 or most < sum.most) then sum.most = most end
   if most_bytes >= 0 and (sum.most_bytes < 0 or most_bytes < sum.most_bytes) then sum.most_bytes = most_bytes end
   ended[state] = sum
+end
+local function write_kept()
+  if #kept.lines > 0 then redis.call('HSET', result, unpack(kept.lines)) end
+  if #kept.ages > 0 then redis.call('ZADD', expiry, unpack(kept.ages)) end
 end
 local function trim_bytes(state, zset, total, most)
   local ids = {}
@@ -53,8 +67,10 @@ local function trim_bytes(state, zset, total, most)
   drop(state, zset, ids)
 end
 local function trim()
+  write_kept()
   for state, sum in pairs(ended) do
     local zset = TERMINAL[state]
+    redis.call('ZADD', zset, unpack(sum.ids))
     local total = redis.call('HINCRBY', config, 'bytes:' .. state, sum.bytes)
     local over = sum.most >= 0 and redis.call('ZCARD', zset) - sum.most or 0
     if over > 0 then drop(state, zset, redis.call('ZRANGE', zset, 0, math.min(over, 200) - 1)) end

@@ -1,0 +1,139 @@
+"""Runs the claimed jobs of a queue: as many as its concurrency allows, the others in line.
+
+A worker claims a little ahead of need, so that a slot which gets free has its next job without
+waiting for the server. Jobs in line are leased but have not begun; one that cannot begin soon
+goes back to its place in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+from jobs import clock
+from jobs.engine.executor import Executor, unbegun
+from jobs.engine.outcome import Why
+from jobs.engine.run import Run
+from jobs.store.queue import Ack
+
+#: Longest time that a job stands in line while other workers could run it.
+LINE_S = 0.1
+#: Jobs begun in one turn of the event loop, so that jobs that never wait do not hold it up.
+BATCH = 32
+
+#: Called with each attempt that ended, and the ack to write, if any.
+OnEnd = Callable[[Run, Ack | None], None]
+
+if sys.version_info >= (3, 12):
+
+    def _start(
+        loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Ack | None]
+    ) -> asyncio.Task[Ack | None]:
+        """A task whose first step is made here and now: one that never waits is done at once."""
+        return asyncio.Task(work, loop=loop, eager_start=True)
+
+else:
+
+    def _start(
+        loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Ack | None]
+    ) -> asyncio.Task[Ack | None]:
+        """A task that begins in the next turn of the loop."""
+        return loop.create_task(work)
+
+
+class Slots:
+    """Duties: 1. begin jobs while slots are free; 2. report each end; 3. give back, unbegun, what
+    stands in line too long or when the worker stops.
+
+    Args:
+        executor: runs one job.
+        concurrency: how many run at once.
+        on_end: told of every end.
+    """
+
+    def __init__(self, executor: Executor, concurrency: int, on_end: OnEnd) -> None:
+        self.concurrency = concurrency
+        #: Every job whose lease is held here, by its id.
+        self.runs: dict[str, Run] = {}
+        self._executor = executor
+        self._on_end = on_end
+        self._line: deque[Run] = deque()
+        self._busy = 0
+        self.started = 0
+        self._loop = asyncio.get_running_loop()
+        self._filling: asyncio.Handle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+
+    def add(self, runs: Iterable[Run]) -> None:
+        """Take claimed jobs; they begin in the next turns of the loop."""
+        for run in runs:
+            if before := self.runs.get(run.job_id):
+                before.stop_for(Why.lost)
+            self.runs[run.job_id] = run
+            self._line.append(run)
+        self._fill_soon()
+        if self._line and self._patience is None:
+            self._patience = self._loop.call_later(LINE_S, self._lose_patience)
+
+    def give_back(self, claimed_before_s: float = float("inf")) -> None:
+        """Give back the jobs in line that were claimed before a moment; by default all."""
+        while self._line and self._line[0].started_s < claimed_before_s:
+            run = self._line.popleft()
+            self._forget(run)
+            self._on_end(run, unbegun(run))
+
+    @property
+    def waiting(self) -> int:
+        """How many stand in line."""
+        return len(self._line)
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks of the jobs that have begun."""
+        return [run.task for run in self.runs.values() if run.task is not None]
+
+    # -- begin and end ---------------------------------------------------------------------
+
+    def _fill_soon(self) -> None:
+        if self._filling is None and self._line and self._busy < self.concurrency:
+            self._filling = self._loop.call_soon(self._fill)
+
+    def _fill(self) -> None:
+        for _ in range(BATCH):
+            if not self._line or self._busy >= self.concurrency:
+                break
+            self._begin(self._line.popleft())
+        self._filling = None
+        self._fill_soon()
+
+    def _begin(self, run: Run) -> None:
+        self._busy += 1
+        self.started += 1
+        run.started_s = clock.mono()
+        run.task = task = _start(self._loop, self._executor.run(run))
+        if task.done():
+            self._ended(run, task)
+        else:
+            task.set_name(f"job-{run.job_id}")
+            task.add_done_callback(partial(self._ended, run))
+
+    def _ended(self, run: Run, task: asyncio.Task[Ack | None]) -> None:
+        self._busy -= 1
+        self._forget(run)
+        ack = self._executor.released(run) if task.cancelled() else task.result()
+        self._on_end(run, ack)
+        self._fill_soon()
+
+    def _forget(self, run: Run) -> None:
+        if self.runs.get(run.job_id) is run:
+            del self.runs[run.job_id]
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        self.give_back(clock.mono() - LINE_S)
+        if self._line:
+            left_s = self._line[0].started_s + LINE_S - clock.mono()
+            self._patience = self._loop.call_later(max(left_s, 0.001), self._lose_patience)

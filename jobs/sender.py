@@ -1,0 +1,100 @@
+"""Brings prepared jobs to the server: in hundreds, some of them at once, repeated if they broke."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from redis.exceptions import ResponseError
+
+from jobs.connections import as_server_error, never_sent, trouble
+from jobs.errors import DuplicateJob, EnqueueUnknown
+from jobs.keys import queue_keys
+from jobs.lane import Lane
+from jobs.requests import Prepared, chunks
+from jobs.store import workers
+from jobs.store.queue import Added, enqueue
+from jobs.tasks import end_tasks
+
+#: So many calls are under way at once: the server works while the next ones are packed.
+CALLS_AT_ONCE = 4
+
+
+class Sender:
+    """Duties: 1. send jobs in calls of a hundred; 2. repeat a call once whose connection broke,
+    which the script finds out; 3. put each queue on the list of queues, once.
+
+    Args:
+        lane: the way to the server.
+        prefix: first part of every key.
+        address: where the server is, for people.
+    """
+
+    def __init__(self, lane: Lane, prefix: str, address: str) -> None:
+        self._lane = lane
+        self._prefix = prefix
+        self._address = address
+        self._announced: set[str] = set()
+
+    async def send(self, prepared: Sequence[Prepared]) -> list[Added]:
+        """What became of each job, in the same order.
+
+        Raises:
+            DuplicateJob: an id is taken whose job has `on_conflict="raise"`.
+            ServerAway, ServerRefused: the server took nothing of one call; others may be queued.
+            EnqueueUnknown: the answer of a call was lost.
+        """
+        calls = list(chunks(prepared))
+        if len(calls) == 1:
+            return await self._send(*calls[0])
+        one_by_one = any(item.on_conflict == "raise" for item in prepared)
+        answers: list[Added] = []
+        under_way: deque[asyncio.Task[list[Added]]] = deque()
+        try:
+            for queue, chunk in calls:
+                if len(under_way) == (1 if one_by_one else CALLS_AT_ONCE):
+                    answers += await under_way.popleft()
+                under_way.append(asyncio.create_task(self._send(queue, chunk)))
+            while under_way:
+                answers += await under_way.popleft()
+        finally:
+            await end_tasks(*under_way)
+        return answers
+
+    async def _send(self, queue: str, chunk: Sequence[Prepared]) -> list[Added]:
+        keys = queue_keys(queue, self._prefix)
+        entries = [item.entry for item in chunk]
+        try:
+            if queue not in self._announced:
+                await workers.add_queues(self._lane, self._prefix, [queue])
+                self._announced.add(queue)
+            answers = await enqueue(self._lane, keys, entries, again=False)
+        except Exception as error:
+            if trouble(error) is None:
+                raise
+            first = error
+            try:
+                answers = await enqueue(self._lane, keys, entries, again=True)
+            except Exception as error:
+                if trouble(error) is None:
+                    raise
+                raise self._error(first, error) from error
+        for item, answer in zip(chunk, answers, strict=True):
+            if answer is not Added.added and item.on_conflict == "raise":
+                raise DuplicateJob(queue, item.entry.id)
+        return answers
+
+    def _error(self, first: Exception, last: Exception) -> Exception:
+        known = as_server_error(last, self._address)
+        if all(map(_took_nothing, (first, last))):
+            return known
+        return EnqueueUnknown(
+            f"the connection to {self._address} broke before the answer came ({last}): the jobs "
+            "may or may not be queued; repeat the call with the same ids"
+        )
+
+
+def _took_nothing(error: Exception) -> bool:
+    """Whether the server surely did not execute the call: never sent, or refused as a whole."""
+    return never_sent(error) or isinstance(error, ResponseError)
