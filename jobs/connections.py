@@ -185,8 +185,6 @@ def trouble(error: BaseException) -> Trouble | None:
     The classes are those of FAULTS rule 20. redis-py 5.3.1 can raise AttributeError from a
     connection that closes while it is written to.
     """
-    if isinstance(error, JobsError):
-        return None  # also `ResultTimeout`, which is a TimeoutError
     if isinstance(error, JobsError):  # some are TimeoutErrors too, and none is redis-py's
         return None
     if isinstance(error, redis_errors.AuthenticationError | redis_errors.AuthorizationError):

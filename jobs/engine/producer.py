@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from jobs import clock, logs
 from jobs.engine.executor import Executor
-from jobs.engine.link import CALL_TIMEOUT_S, Link
+from jobs.engine.link import Link
 from jobs.engine.outcome import Why
 from jobs.engine.run import Run
 from jobs.engine.slots import Slots
@@ -26,8 +26,13 @@ from jobs.store import queue as store
 from jobs.store._script import MAX_ITEMS
 from jobs.tasks import end_tasks
 
-#: An idle worker looks at its queue this often, in case a wake-up was lost (FAULTS S12).
-POLL_S = 2.0
+#: One call waits so long for a wake-up. What is lost on a broken connection is looked for when
+#: the call fails; what another worker took and died with, at the next heartbeat.
+NAP_S = 5.0
+#: A call that has said nothing so long after its time is given up, with its connection.
+NAP_MARGIN_S = 1.5
+#: Jobs of a burst that were due so lately are about to be staged.
+STAGED_S = 2.0
 #: A step is worth its round trip when it carries so many acks …
 ENOUGH = MAX_ITEMS // 2
 #: … or when an ack has waited so long.
@@ -149,6 +154,11 @@ class Producer:
         self.slots.give_back()
         self._kick.set()
 
+    def look(self) -> None:
+        """Look at the queue at once: something may be there."""
+        self._looks = True
+        self._kick.set()
+
     def stop_all(self, why: Why) -> None:
         """Stop every running job."""
         for run in list(self.slots.runs.values()):
@@ -259,10 +269,8 @@ class Producer:
         return not self.slots.waiting or len(self._acks) >= ENOUGH
 
     def _step_now(self) -> None:
-        """Look at the queue at once."""
         self._nudge = None
-        self._looks = True
-        self._kick.set()
+        self.look()
 
     async def _rest(self, answer: store.Answer) -> None:
         """Sleep until there may be something to do."""
@@ -271,19 +279,22 @@ class Producer:
         if self._looks or (more and self._is_worth_a_step()):
             return
         waits = [ms / 1000 for ms in (answer.next_due_ms, answer.rate_wait_ms) if ms >= 0]
+        if self._soon:
+            waits.append(STAGED_S)
         self._kick.clear()
         if want and not more:
             self._hungry.set()
-        timer = self._loop.call_later(min([*waits, POLL_S * 2]), self._kick.set)
+        timer = self._loop.call_later(min(waits), self._kick.set) if waits else None
         try:
             await self._kick.wait()
         finally:
-            timer.cancel()
             self._hungry.clear()
+            if timer is not None:
+                timer.cancel()
 
     @asynccontextmanager
     async def _waking(self) -> AsyncIterator[None]:
-        bell = Lane(self.station.link.client.connection_pool, POLL_S + CALL_TIMEOUT_S / 2)
+        bell = Lane(self.station.link.client.connection_pool, NAP_S + NAP_MARGIN_S)
         waker = asyncio.create_task(self._wake(bell), name=f"jobs-waker-{self.station.queue.name}")
         try:
             yield
@@ -297,15 +308,16 @@ class Producer:
         while True:
             await self._hungry.wait()
             try:
-                await store.wait_for_wake(bell, keys, POLL_S)
+                if not await store.wait_for_wake(bell, keys, NAP_S):
+                    continue
             except Exception as error:  # noqa: BLE001 -- sorted by the link
                 await link.failed(error)
             self._hungry.clear()
-            self._step_now()
+            self.look()
 
     def _drained(self, answer: store.Answer, soon_s: float) -> bool:
         if self.slots.runs or self._acks or (answer.waiting and self._want()):
             return False
         now = clock.mono()
-        soon = [due for due in (self._soon or {}).values() if now - POLL_S < due < now + soon_s]
+        soon = [due for due in (self._soon or {}).values() if now - STAGED_S < due < now + soon_s]
         return self._want() == 0 or not soon

@@ -98,12 +98,16 @@ class Session:
 
     def _upkeep(self) -> list[Upkeep]:
         setup, keys = self.setup, self.keys
-        third_s = setup.lease_ms / 3000
         keep = (FRAMEWORK_DEFAULTS.keep_failed or Keep()).limits()
         bench = setup.bench
         return [
             Heartbeat(
-                self.link, keys, worker=setup.worker, interval_s=third_s, describe=self._describe
+                self.link,
+                keys,
+                worker=setup.worker,
+                interval_s=setup.lease_ms / 2000,
+                describe=self._describe,
+                on_jobs=lambda name: self.producers[name].look(),
             ),
             Rescuer(
                 self.link,
@@ -116,7 +120,7 @@ class Session:
                 self.link,
                 keys,
                 functions=bench.functions.keys(),
-                interval_s=third_s,
+                interval_s=setup.lease_ms / 3000,
                 deserializer=bench.deserializer,
             ),
             Pruner(self.link, keys),

@@ -22,7 +22,7 @@ logger = logging.getLogger("jobs.worker")
 
 #: Statistics of single minutes are kept this long.
 STATS_MS = 24 * 3600 * 1000
-PRUNE_S = 60.0
+PRUNE_S = 120.0
 #: Parked jobs looked at in one turn.
 PARKED_PAGES = 10
 
@@ -46,7 +46,9 @@ class Upkeep(Loop):
 
 
 class Heartbeat(Upkeep):
-    """Keeps the worker in the registry of each of its queues."""
+    """Keeps the worker in the registry of each of its queues, and says which have jobs to claim:
+    a wake-up that another worker took and died with is made good here.
+    """
 
     while_draining = True
 
@@ -58,17 +60,23 @@ class Heartbeat(Upkeep):
         worker: str,
         interval_s: float,
         describe: Callable[[str], dict[str, Any]],
+        on_jobs: Callable[[str], None],
     ) -> None:
         super().__init__("heartbeat", interval_s, link, queues)
         self._worker = worker
         self._describe = describe
+        self._on_jobs = on_jobs
         self.stale_ms = int(interval_s * 3000)
 
     async def run_once(self) -> None:
         """One heartbeat at every queue."""
         for name, keys in self.queues.items():
             data = self._describe(name)
-            await workers.beat(self.link.client, keys, self._worker, data, self.stale_ms)
+            _, unseen = await workers.beat(
+                self.link.lane, keys, self._worker, data, self.stale_ms
+            )
+            if unseen:
+                self._on_jobs(name)
 
 
 class Rescuer(Upkeep):

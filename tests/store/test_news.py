@@ -11,6 +11,7 @@ from redis.asyncio.client import PubSub
 from jobs.states import State
 from jobs.store import workers
 from jobs.store.queue import Verb
+from jobs.store.record import late_name
 from jobs.store.results import read_message
 from tests.helpers.keyspace import untyped
 from tests.store.steps import MINUTE, NOTHING, NOW, Steps, end, score
@@ -111,7 +112,22 @@ async def test_a_worker_is_registered_while_it_beats(steps: Steps) -> None:
     after = await workers.beat(steps.client, steps.keys, "w2", {"pid": 2}, 60_000)
     found = await workers.workers(steps.client, steps.keys)
     assert [(info.id, info.data) for info in found] == [("w1", {"pid": 1}), ("w2", {"pid": 2})]
-    assert [info.beat_ms for info in found] == [before, after]
+    assert [(info.beat_ms, False) for info in found] == [before, after]
+
+
+async def test_a_heartbeat_tells_of_jobs_that_a_lost_wake_up_left_unseen(steps: Steps) -> None:
+    async def unseen() -> bool:
+        return (await workers.beat(steps.client, steps.keys, "w", {}, 60_000))[1]
+
+    assert not await unseen()
+    await steps.add("later", due_ms=10**14)
+    assert not await unseen(), "it is not due"
+    await steps.add("now")
+    assert await unseen()
+    await steps.claim()
+    assert not await unseen()
+    await untyped(steps.client).zadd(steps.keys.later, {late_name(1, "overdue"): 1})
+    assert await unseen()
 
 
 async def test_a_silent_worker_is_forgotten_with_its_last_request(steps: Steps) -> None:

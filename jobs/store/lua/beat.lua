@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Notes that a worker is alive and forgets those that have not been heard of.
--- keys: workers claims
+-- keys: workers claims ready later
 -- args: now:int worker:str stale_ms:int data:str
--- returns: now
+-- returns: now, and whether jobs wait or are overdue, which a lost wake-up left unseen (1 or 0)
 -- include: time
 local all = redis.call('HGETALL', workers)
 for i = 1, #all, 2 do
@@ -12,4 +12,6 @@ for i = 1, #all, 2 do
   end
 end
 redis.call('HSET', workers, worker, struct.pack('>d', now) .. data)
-return now
+local head = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')[2]
+local unseen = redis.call('ZCARD', ready) > 0 or (head and tonumber(head) <= now)
+return {now, unseen and 1 or 0}
