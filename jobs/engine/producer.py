@@ -256,9 +256,10 @@ class Producer:
         """An attempt is over: its ack waits for the next step."""
         if ack is not None:
             self._acks.append((run, ack))
-            if ack.verb is store.Verb.release:
-                self._ahead = self._lately = 0
-        self._lately += 1
+        if ack is not None and ack.verb is store.Verb.release:
+            self._ahead = self._lately = 0
+        else:
+            self._lately += 1
         if self._is_worth_a_step():
             self._kick.set()
         elif self._nudge is None:

@@ -201,6 +201,20 @@ async def test_an_interrupted_job_is_first_in_its_line_again(steps: Steps) -> No
     assert (await steps.stats())["interrupted"] == 1
 
 
+async def test_a_released_job_is_in_its_place_as_if_it_had_not_been_claimed(steps: Steps) -> None:
+    ack = await claimed(steps)
+    await steps.add("b")
+    before = await steps.dump()
+    assert await steps.ack(ack._replace(verb=Verb.release, run_ms=-1, line=b"")) == "1"
+    assert await steps.changes(before) == {
+        "leases": {},
+        "ready": {"a": score(3, 1), "b": score(3, 2)},
+        "claims": {"w": 2},
+    }
+    assert [job.id for job in await steps.claim(worker="v")] == ["a", "b"]
+    assert await steps.ack(ack) == "0", "the token of the first claim proves nothing any more"
+
+
 async def test_a_parked_job_keeps_its_bytes(steps: Steps) -> None:
     ack = await claimed(steps)
     before = await steps.dump()

@@ -164,6 +164,9 @@ class QueueMachine(RuleBasedStateMachine):
         if verb in ENDS:
             self.end(job_id, ENDS[verb], keep, b"ack")
             return
+        if verb is Verb.release:
+            job.state = State.waiting
+            return
         job.lines.append(b"ack")
         job.interruptions += verb is Verb.interrupt
         if verb is Verb.interrupt:

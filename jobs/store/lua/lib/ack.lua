@@ -1,10 +1,6 @@
 -- ends attempts; each ack is seven arguments: id, token, verb, number, policy, run ms, line
 local ACK_FIELDS = 7
 local VERBS = {c = 'completed', f = 'failed', x = 'cancelled', e = 'expired'}
-local function release(id, priority, sequence)
-  redis.call('ZADD', ready, priority * SPAN + sequence, id)
-  count('claimed', -1)
-end
 local function requeue(id, line, verb, delay, priority, token, failures, losses, interruptions, flags, sequence, available)
   append_line(id, line)
   flags = bit.bor(flags, HAS_HISTORY)
@@ -30,7 +26,7 @@ local function ack(first, packed, policy)
   if token ~= tonumber(ARGV[first + 1]) then return '0' end
   local state = VERBS[verb]
   if verb == 'u' then
-    release(id, priority, sequence)
+    redis.call('ZADD', ready, priority * SPAN + sequence, id)
   elseif state then
     if verb == 'f' then
       redis.call('HSET', record, id,
