@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from jobs import clock, logs
 from jobs.codec import Body, Deserializer, Serializer, decode_body
 from jobs.context import Context
-from jobs.engine.deadlines import LATENESS, Deadlines
+from jobs.engine.deadlines import LATENESS
 from jobs.engine.outcome import (
     AttemptEnd,
     Overdue,
@@ -66,7 +66,6 @@ class Bench:
     functions: Mapping[str, Function]
     resources: dict[Any, Any]
     worker: str
-    deadlines: Deadlines
     threads: Pool | None = None
     hooks: Hooks = field(default_factory=Hooks)
     serializer: Serializer | None = None
@@ -144,10 +143,13 @@ class Executor:
             and run.claimed_ms - run.claimed.enqueued_ms > plan.expires_ms
         ):
             return Overdue(plan.expires_ms)
-        if run.claimed.record.cancel_asked:
+        if run.cancel_asked:
             return Stopped(Stop(Why.cancel, "cancelled"))
         run.context = ctx = self._context(run, plan)
-        logs.started(run, run.claimed_ms - run.claimed.record.available_ms)
+        logs.started(run, run.claimed_ms - run.available_ms)
+        if plan.timeout_s is not None:
+            run.timeout_s = plan.timeout_s
+            run.give_up_s = run.started_s + plan.timeout_s * (1 + LATENESS) + GIVE_UP_MARGIN_S
         hooks = self._bench.hooks
         if hooks.on_job_start is not None:
             await _call_hook(hooks.on_job_start, ctx)
@@ -167,16 +169,11 @@ class Executor:
             token=run.token,
             worker=run.worker,
             enqueued_at=clock.from_ms(run.claimed.enqueued_ms),
-            due_ms=int(run.claimed.record.available_ms),
+            due_ms=int(run.available_ms),
         )
 
     async def _perform(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
-        """Call the function within its time; every way to end becomes a value."""
-        deadlines = self._bench.deadlines
-        slot = None
-        if plan.timeout_s is not None:
-            slot = deadlines.add(run, plan.timeout_s)
-            run.give_up_s = clock.mono() + plan.timeout_s * (1 + LATENESS) + GIVE_UP_MARGIN_S
+        """Call the function; every way to end becomes a value."""
         try:
             if run.stop is not None:
                 return Stopped(run.stop)
@@ -191,8 +188,7 @@ class Executor:
         except BaseException as error:  # noqa: BLE001 -- every way to end is a value; arq-B5
             return Raised(error)
         finally:
-            if slot is not None:
-                deadlines.remove(run, slot)
+            run.timeout_s = None
 
     async def _in_thread(self, function: Function, run: Run, args: Any, kwargs: Any) -> Any:
         scope = contextvars.copy_context()

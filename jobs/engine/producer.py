@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from jobs import clock, logs
+from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Executor
 from jobs.engine.link import Link
 from jobs.engine.outcome import Why
@@ -95,6 +96,7 @@ class Station:
     lease_ms: int
     link: Link
     executor: Executor
+    deadlines: Deadlines
     counters: Counters
     budget: Budget = field(default_factory=Budget)
 
@@ -106,7 +108,7 @@ class Producer:
 
     def __init__(self, station: Station) -> None:
         self.station = station
-        self.slots = Slots(station.executor, station.concurrency, self._ended)
+        self.slots = Slots(station.executor, station.concurrency, station.deadlines, self._ended)
         self.taking = True
         self._acks: deque[tuple[Run, store.Ack]] = deque()
         self._sent: tuple[store.Turn, list[tuple[Run, store.Ack]]] | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.engine.outcome import Stop, Why
 from jobs.store.queue import Ack, Claimed
+from jobs.store.record import CANCEL_ASKED, record_fields
 
 if TYPE_CHECKING:
     from jobs.context import Context
@@ -20,9 +21,12 @@ class Run:
 
     __slots__ = (
         "attempt",
+        "available_ms",
+        "cancel_asked",
         "claimed",
         "claimed_ms",
         "context",
+        "deadline",
         "function",
         "give_up_s",
         "job_id",
@@ -30,6 +34,8 @@ class Run:
         "started_s",
         "stop",
         "task",
+        "timeout_s",
+        "token",
         "worker",
     )
 
@@ -42,7 +48,12 @@ class Run:
         self.queue = queue
         self.worker = worker
         self.started_s = started_s
-        self.attempt = claimed.record.failures + 1
+        _, token, failures, _, _, flags, _, self.available_ms = record_fields(claimed.packed)
+        self.token = int(token)
+        self.attempt: int = failures + 1
+        self.cancel_asked = bool(flags & CANCEL_ASKED)
+        self.timeout_s: float | None = None
+        self.deadline: int | None = None
         self.function = "?"
         self.give_up_s = float("inf")
         self.context: Context | None = None
@@ -61,11 +72,7 @@ class Run:
         if self.task is not None:
             self.task.cancel()
 
-    @property
-    def token(self) -> int:
-        """The token that proves the lease."""
-        return self.claimed.record.token
-
     def time_out(self) -> None:
-        """The attempt has used its time."""
-        self.stop_for(Why.timeout)
+        """The attempt has used its time; nothing to do when its function has just ended."""
+        if self.timeout_s is not None:
+            self.stop_for(Why.timeout)

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from jobs import clock
 from jobs.client import Client
+from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Bench, Executor
 from jobs.engine.lease import LeaseKeeper
 from jobs.engine.link import Link
@@ -69,6 +70,7 @@ class Session:
         self._leases = LeaseKeeper(
             setup.connect_blocking, setup.lease_ms, loop, self._on_lost, self._on_cancel
         )
+        self._deadlines = Deadlines(loop)
         self.producers = {name: self._producer(name) for name in setup.queues}
         self._control = Subscription(setup.client, self._on_control, lambda: None)
         self._channels = {control_channel(n, setup.client.prefix): n for n in setup.queues}
@@ -89,6 +91,7 @@ class Session:
                 lease_ms=setup.lease_ms,
                 link=self.link,
                 executor=Executor(setup.bench, queue.defaults),
+                deadlines=self._deadlines,
                 counters=setup.counters,
                 budget=setup.budget,
             )
@@ -193,7 +196,7 @@ class Session:
         self._leases.stop()
         await self._control.aclose()
         self._leases.join(1)
-        self.setup.bench.deadlines.close()
+        self._deadlines.close()
         if self.setup.bench.threads:
             self.setup.bench.threads.shutdown(wait=False, cancel_futures=True)
 

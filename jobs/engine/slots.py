@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from jobs import clock
+from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Executor, unbegun
 from jobs.engine.outcome import Why
 from jobs.engine.run import Run
@@ -52,14 +53,18 @@ class Slots:
     Args:
         executor: runs one job.
         concurrency: how many run at once.
+        deadlines: stops the jobs that run longer than their time.
         on_end: told of every end.
     """
 
-    def __init__(self, executor: Executor, concurrency: int, on_end: OnEnd) -> None:
+    def __init__(
+        self, executor: Executor, concurrency: int, deadlines: Deadlines, on_end: OnEnd
+    ) -> None:
         self.concurrency = concurrency
         #: Every job whose lease is held here, by its id.
         self.runs: dict[str, Run] = {}
         self._executor = executor
+        self._deadlines = deadlines
         self._on_end = on_end
         self._line: deque[Run] = deque()
         self._busy = 0
@@ -102,25 +107,43 @@ class Slots:
             self._filling = self._loop.call_soon(self._fill)
 
     def _fill(self) -> None:
+        begun = []
         for _ in range(BATCH):
             if not self._line or self._busy >= self.concurrency:
                 break
-            self._begin(self._line.popleft())
+            run = self._line.popleft()
+            if not self._begin(run):
+                begun.append(run)
+        if begun:
+            self._loop.call_soon(self._watch, begun)
         self._filling = None
         self._fill_soon()
 
-    def _begin(self, run: Run) -> None:
+    def _begin(self, run: Run) -> bool:
+        """Begin a job; whether it has ended already."""
         self._busy += 1
         self.started += 1
         run.started_s = clock.mono()
         run.task = task = _start(self._loop, self._executor.run(run))
         if task.done():
             self._ended(run, task)
-        else:
-            task.set_name(f"job-{run.job_id}")
-            task.add_done_callback(partial(self._ended, run))
+            return True
+        task.add_done_callback(partial(self._ended, run))
+        return False
+
+    def _watch(self, begun: list[Run]) -> None:
+        """Set a deadline for the jobs that have made their first step and wait for something: a
+        deadline is of no use to the others, and most jobs that wait for nothing are short.
+        """
+        for run in begun:
+            if run.timeout_s is not None and run.task is not None and not run.task.done():
+                run.task.set_name(f"job-{run.job_id}")
+                left_s = run.started_s + run.timeout_s - clock.mono()
+                run.deadline = self._deadlines.add(run, max(0, left_s))
 
     def _ended(self, run: Run, task: asyncio.Task[Ack | None]) -> None:
+        if run.deadline is not None:
+            self._deadlines.remove(run, run.deadline)
         self._busy -= 1
         self._forget(run)
         ack = self._executor.released(run) if task.cancelled() else task.result()

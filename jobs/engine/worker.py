@@ -28,7 +28,6 @@ from jobs.durations import Duration, to_ms, to_seconds
 from jobs.engine import startup
 from jobs.engine.assembly import ArqDefaults, as_arq, collect, served_queues
 from jobs.engine.cron_ticker import CronTicker
-from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Bench, Hook, Hooks
 from jobs.engine.figures import Figures
 from jobs.engine.health import HealthKey
@@ -334,7 +333,6 @@ class Worker(Figures, arq.worker.Worker):
             functions=self._registry,
             resources=self.ctx,
             worker=self.id,
-            deadlines=Deadlines(asyncio.get_running_loop()),
             threads=thread_pool(self.queues, self.max_jobs),
             hooks=hooks,
             serializer=self.job_serializer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,6 +29,11 @@ class Verb(StrEnum):
     interrupt = "i"
     park = "p"
     release = "u"  #: it never began: back to its place, as if it had not been claimed
+
+
+_LETTERS = {verb: verb.encode() for verb in Verb}
+#: Token, verb, delay in ms, number of the policy, run time in ms, as lua/lib/ack.lua reads them.
+_FACTS = struct.Struct(">dcdHd")
 
 
 class Entry(NamedTuple):
@@ -70,7 +76,12 @@ class Claimed(NamedTuple):
     id: str
     enqueued_ms: float
     body: bytes
-    record: Record
+    packed: bytes
+
+    @property
+    def record(self) -> Record:
+        """What the queue knows of the job."""
+        return unpack_record(self.packed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,8 @@ async def step(client: AsyncCommands, keys: QueueKeys, turn: Turn, *, now_ms: in
     rest: list[Any] = []
     for ack in turn.acks:
         policy = policies.setdefault(ack.keep, len(policies) + 1)
-        rest += (ack.id, ack.token, ack.verb, ack.delay_ms, policy, ack.run_ms, ack.line)
+        facts = _FACTS.pack(ack.token, _LETTERS[ack.verb], ack.delay_ms, policy, ack.run_ms)
+        rest += (ack.id, facts, ack.line)
     limits = [number for keep in policies for number in keep]
     args = (
         now_ms,
@@ -142,7 +154,7 @@ def _answer(reply: list[Any]) -> Answer:
     jobs = []
     for at in range(5, len(reply), 3):
         enqueued_ms, body = split_body(reply[at + 1])
-        jobs.append(Claimed(reply[at].decode(), enqueued_ms, body, unpack_record(reply[at + 2])))
+        jobs.append(Claimed(reply[at].decode(), enqueued_ms, body, reply[at + 2]))
     return Answer(now, due, waiting, wait, accepted.decode(), jobs)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _FORMAT = struct.Struct(">HdHHHBdd")
 _ENQUEUED = struct.Struct(">d")
 CANCEL_ASKED, HAS_HISTORY = 1, 2
+_NEW = (3, 0, 0, 0, 0, HAS_HISTORY, 0, 0)
 #: Sequence numbers of one priority: score = priority * SPAN + sequence.
 SPAN = 2**42
 
@@ -30,11 +31,16 @@ class Record(NamedTuple):
         return bool(self.flags & CANCEL_ASKED)
 
 
+def record_fields(data: bytes) -> tuple[Any, ...]:
+    """The fields of the record in `data`, in the order of `Record` and quicker to have; those
+    of a new job when it is damaged, as the scripts have it.
+    """
+    return _FORMAT.unpack(data) if len(data) == _FORMAT.size else _NEW
+
+
 def unpack_record(data: bytes) -> Record:
-    """The record in `data`; that of a new job when it is damaged, as the scripts have it."""
-    if len(data) != _FORMAT.size:
-        return Record(3, 0, 0, 0, 0, HAS_HISTORY, 0, 0)
-    priority, token, *rest = _FORMAT.unpack(data)
+    """The record in `data`; that of a new job when it is damaged."""
+    priority, token, *rest = record_fields(data)
     return Record(priority, int(token), *rest)
 
 

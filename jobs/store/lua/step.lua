@@ -4,7 +4,8 @@
 -- args: now:int worker:str request:int lease_ms:int want:int rate_limit:int rate_period:int policies:int acks:int rest:list
 --   request: grows with each call of a worker; the same number again repeats the last answer, and
 --     a smaller one, a call that was lost on the way and comes late, does nothing
---   rest: three numbers a policy (age ms, count, bytes; -1 no limit), then seven arguments an ack
+--   rest: three numbers a policy (age ms, count, bytes; -1 no limit), then three arguments an ack:
+--     id, facts (see lib/ack.lua), history line
 -- returns: now, ms until the next delayed job is due (-1 none), jobs left waiting, ms until the
 --   rate allows a claim (-1 now), one character an ack (1 written, 0 stale), then id, body, record a job
 -- include: time record wake count drop keep ack stage claim

@@ -1,5 +1,6 @@
--- ends attempts; each ack is seven arguments: id, token, verb, number, policy, run ms, line
-local ACK_FIELDS = 7
+-- ends attempts; each ack is three arguments: id, facts, history line
+local ACK_FIELDS = 3
+local FACTS = '>dc1dHd'
 local VERBS = {c = 'completed', f = 'failed', x = 'cancelled', e = 'expired'}
 local function requeue(id, line, verb, delay, priority, token, failures, losses, interruptions, flags, sequence, available)
   append_line(id, line)
@@ -20,10 +21,11 @@ local function requeue(id, line, verb, delay, priority, token, failures, losses,
   redis.call('HSET', record, id,
     pack_record(priority, token, failures, losses, interruptions, flags, sequence, available))
 end
-local function ack(first, packed, policy)
-  local id, verb, line = ARGV[first], ARGV[first + 2], ARGV[first + 6]
+local function ack(first, packed, policies)
+  local id, line = ARGV[first], ARGV[first + 2]
+  local claimed, verb, delay, policy, ran = struct.unpack(FACTS, ARGV[first + 1])
   local priority, token, failures, losses, interruptions, flags, sequence, available = unpack_record(packed)
-  if token ~= tonumber(ARGV[first + 1]) then return '0' end
+  if token ~= claimed then return '0' end
   local state = VERBS[verb]
   if verb == 'u' then
     redis.call('ZADD', ready, priority * SPAN + sequence, id)
@@ -32,12 +34,12 @@ local function ack(first, packed, policy)
       redis.call('HSET', record, id,
         pack_record(priority, token, failures + 1, losses, interruptions, flags, sequence, available))
     end
-    finish(state, id, line, bit.band(flags, HAS_HISTORY) == 0, policy[1], policy[2], policy[3])
+    local age, most, most_bytes = unpack(policies[policy])
+    finish(state, id, line, bit.band(flags, HAS_HISTORY) == 0, age, most, most_bytes)
     count(state, 1)
   else
-    requeue(id, line, verb, tonumber(ARGV[first + 3]), priority, token, failures, losses, interruptions, flags, sequence, available)
+    requeue(id, line, verb, delay, priority, token, failures, losses, interruptions, flags, sequence, available)
   end
-  local ran = tonumber(ARGV[first + 5])
   if ran >= 0 then bucket('run', ran) end
   return '1'
 end
@@ -50,7 +52,7 @@ local function ack_all(first, last, policies)
   for n = 1, #ids do
     local at = first + (n - 1) * ACK_FIELDS
     local mine = packed[n] and held[n] and not done[ids[n]]
-    verdicts[n] = mine and ack(at, packed[n], policies[tonumber(ARGV[at + 4])]) or '0'
+    verdicts[n] = mine and ack(at, packed[n], policies) or '0'
     if verdicts[n] == '1' then
       released[#released + 1] = ids[n]
       done[ids[n]] = true
