@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobs import clock, keys, options, registry
@@ -17,8 +18,7 @@ from jobs.store._script import MAX_ITEMS
 from jobs.store.queue import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One job that somebody wants: a function by name, arguments, and options of the call.
 
     `target` is the function itself where the caller has it; otherwise the one that was last
@@ -27,8 +27,8 @@ class Request:
 
     function: str
     args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    options: EnqueueOptions = field(default_factory=EnqueueOptions)
+    kwargs: Mapping[str, Any] = MappingProxyType({})
+    options: EnqueueOptions = EnqueueOptions()
     target: registry.Function | None = None
 
 
@@ -57,14 +57,13 @@ class Preparer:
             InvalidPayload: the arguments do not fit the function.
             PayloadTooLarge: the encoded job is over the limit.
         """
-        given: dict[str, Any] = dict(request.options) if request.options else {}
-        options.check_call_options(given)
+        given: dict[str, Any] = dict(request.options)
         function = request.target or registry.functions.get(request.function)
-        args, kwargs = request.args, request.kwargs
-        if function is not None:
-            args, kwargs = function.signature.wire(args, kwargs)
-        asked = options.job_options(given) if options.has_job_options(given) else None
-        wire = options.to_wire(asked) if asked else {}
+        if function is None:
+            args, kwargs = list(request.args), dict(request.kwargs)
+        else:
+            args, kwargs = function.signature.wire(request.args, request.kwargs)
+        asked, wire = _asked(given) if given else (None, {})
         if first_attempt > 1:
             wire["first_attempt"] = first_attempt
         job_id = keys.check_job_id(given["id"]) if "id" in given else new_id()
@@ -89,6 +88,15 @@ class Preparer:
             _conflict(given),
             convert,
         )
+
+
+def _asked(given: dict[str, Any]) -> tuple[JobOptions | None, dict[str, Any]]:
+    """The options of the job itself, checked, and as they are written into its body."""
+    options.check_call_options(given)
+    if not options.has_job_options(given):
+        return None, {}
+    asked = options.job_options(given)
+    return asked, options.to_wire(asked)
 
 
 def _priority(asked: JobOptions | None, function: registry.Function | None) -> int:
@@ -121,7 +129,7 @@ def _conflict(given: Mapping[str, Any]) -> str:
     return policy
 
 
-def chunks(prepared: Sequence[Prepared]) -> Iterator[tuple[str, list[Prepared]]]:
+def chunks(prepared: Iterable[Prepared]) -> Iterator[tuple[str, list[Prepared]]]:
     """Runs of up to 100 requests of one queue, in order."""
     chunk: list[Prepared] = []
     for item in prepared:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from redis.exceptions import ResponseError
 
@@ -14,11 +14,12 @@ from jobs.keys import queue_keys
 from jobs.lane import Lane
 from jobs.requests import Prepared, chunks
 from jobs.store import workers
+from jobs.store._script import MAX_ITEMS
 from jobs.store.queue import Added, enqueue
 from jobs.tasks import end_tasks
 
 #: So many calls are under way at once: the server works while the next ones are packed.
-CALLS_AT_ONCE = 4
+CALLS_AT_ONCE = 2
 
 
 class Sender:
@@ -37,25 +38,28 @@ class Sender:
         self._address = address
         self._announced: set[str] = set()
 
-    async def send(self, prepared: Sequence[Prepared]) -> list[Added]:
-        """What became of each job, in the same order.
+    async def send(self, prepared: Iterable[Prepared]) -> list[Added]:
+        """What became of each job, in the same order. From an iterator jobs are taken a hundred
+        at a time, the next while the server is busy with those before.
 
         Raises:
             DuplicateJob: an id is taken whose job has `on_conflict="raise"`.
             ServerAway, ServerRefused: the server took nothing of one call; others may be queued.
             EnqueueUnknown: the answer of a call was lost.
         """
-        calls = list(chunks(prepared))
-        if len(calls) == 1:
-            return await self._send(*calls[0])
-        one_by_one = any(item.on_conflict == "raise" for item in prepared)
         answers: list[Added] = []
         under_way: deque[asyncio.Task[list[Added]]] = deque()
         try:
-            for queue, chunk in calls:
-                if len(under_way) == (1 if one_by_one else CALLS_AT_ONCE):
-                    answers += await under_way.popleft()
+            for queue, chunk in chunks(prepared):
+                if len(chunk) < MAX_ITEMS and not under_way:
+                    answers += await self._send(queue, chunk)
+                    continue
                 under_way.append(asyncio.create_task(self._send(queue, chunk)))
+                strict = any(item.on_conflict == "raise" for item in chunk)
+                if len(under_way) == (1 if strict else CALLS_AT_ONCE):
+                    answers += await under_way.popleft()
+                else:
+                    await asyncio.sleep(0)  # it is sent now, not when the next one is packed
             while under_way:
                 answers += await under_way.popleft()
         finally:

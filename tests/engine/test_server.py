@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from jobs import Client, RedisSettings, State
 from jobs.errors import EnqueueUnknown, ServerAway, ServerError
 from jobs.keys import queue_keys
+from jobs.requests import Request
 from tests.helpers.acting import act
 from tests.helpers.keyspace import audit, untyped
 from tests.helpers.proxy import Proxy
@@ -230,3 +232,26 @@ async def test_one_id_from_many_producers_is_one_job(redis_url: str, client: Cli
             for number in range(50):
                 await client.job(f"{number}").abort(timeout=10)
     assert not await audit(client)
+
+
+# -- streams -------------------------------------------------------------------------------
+
+
+async def test_a_stream_of_jobs_is_enqueued_in_order_and_counted(client: Client) -> None:
+    ids = [f"{n:04}" for n in range(1_050)]
+    await act.options(client=client, id="0007").enqueue("first")
+    added = await client.enqueue_stream(act.options(id=job_id).request("ok") for job_id in ids)
+    assert added == 1_049
+    waiting = await client.queue().jobs(State.waiting, 0, 2_000)
+    assert [info.id for info in waiting] == ["0007", *(i for i in ids if i != "0007")]
+
+
+async def test_a_stream_that_breaks_off_has_queued_what_came_before(client: Client) -> None:
+    def requests() -> Iterator[Request]:
+        for _ in range(250):
+            yield act.request("ok")
+        raise LookupError("the source is gone")
+
+    with pytest.raises(LookupError, match="source is gone"):
+        await client.enqueue_stream(requests())
+    assert (await client.queue().counts())[State.waiting] in (100, 200)

@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, Json, SecretBytes, SecretStr,
 
 from jobs.codec import MAX_BODY_BYTES, decode_body
 from jobs.errors import JobsError
-from jobs.registry import Function, Signature, functions
+from jobs.registry import Function, functions
 from jobs.requests import Preparer, Request
+from jobs.signature import Signature
 
 
 class Colour(enum.Enum):

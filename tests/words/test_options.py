@@ -27,8 +27,9 @@ from jobs.options import (
     job_options,
     to_wire,
 )
-from jobs.registry import Function, Signature
+from jobs.registry import Function
 from jobs.requests import Preparer, Request
+from jobs.signature import Signature
 
 NAMES = [field.name for field in fields(JobOptions)]
 DURATIONS = st.integers(0, 10_000) | st.sampled_from(["5m", timedelta(days=1), 0.25])
