@@ -79,7 +79,7 @@ class JobFunction(Generic[P, R]):
         Raises:
             The same as `Client.enqueue`.
         """
-        return await Call[P, R](self, CallOptions()).enqueue(*args, **kwargs)
+        return (await current_client().enqueue_many([self.request(*args, **kwargs)]))[0]
 
     def options(self, **options: Unpack[CallOptions]) -> Call[P, R]:
         """This function with options for one call: `f.options(delay="5m").enqueue(…)`.
@@ -106,6 +106,8 @@ class ModelFunction(JobFunction[[M], R]):
         Raises:
             The same as `Client.enqueue`.
         """
+        if not options:
+            return (await current_client().enqueue_many([self.request(payload)]))[0]
         return await Call[[M], R](self, options).enqueue(payload)
 
     def request(self, payload: M, /, **options: Unpack[EnqueueOptions]) -> Request:

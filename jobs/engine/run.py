@@ -48,7 +48,7 @@ class Run:
         self.queue = queue
         self.worker = worker
         self.started_s = started_s
-        _, token, failures, _, _, flags, _, self.available_ms = record_fields(claimed.packed)
+        _, token, failures, _, _, flags, _, self.available_ms, _ = record_fields(claimed.packed)
         self.token = int(token)
         self.attempt: int = failures + 1
         self.cancel_asked = bool(flags & CANCEL_ASKED)

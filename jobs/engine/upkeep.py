@@ -52,7 +52,7 @@ class Heartbeat(Upkeep):
 
     while_draining = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it says of the worker, and whom it tells
         self,
         link: Link,
         queues: Mapping[str, QueueKeys],
@@ -72,9 +72,7 @@ class Heartbeat(Upkeep):
         """One heartbeat at every queue."""
         for name, keys in self.queues.items():
             data = self._describe(name)
-            _, unseen = await workers.beat(
-                self.link.lane, keys, self._worker, data, self.stale_ms
-            )
+            _, unseen = await workers.beat(self.link.lane, keys, self._worker, data, self.stale_ms)
             if unseen:
                 self._on_jobs(name)
 

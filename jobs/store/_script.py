@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
+from operator import attrgetter
 from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError
@@ -56,6 +57,7 @@ class Script:
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         self._takes_rest = "rest" in self.args
         self._fixed = len(self.args) - self._takes_rest
+        self._names = _getter(self.keys)
 
     def command(self, keys: QueueKeys, args: Sequence[Any], rest: Sequence[Any] = ()) -> list[Any]:
         """The EVALSHA command of one call.
@@ -65,8 +67,8 @@ class Script:
         """
         if len(args) != self._fixed or (rest and not self._takes_rest):
             raise TypeError(f"{self.name}.lua takes {self.args}, got {len(args)} and {len(rest)}")
-        names = [getattr(keys, name) for name in self.keys]
-        return ["EVALSHA", self.sha, len(names), *names, *args, *rest]
+        names = self._names(keys)
+        return ["EVALSHA", self.sha, len(self.keys), *names, *args, *rest]
 
     async def __call__(
         self, client: AsyncCommands, keys: QueueKeys, args: Sequence[Any], rest: Sequence[Any] = ()
@@ -100,6 +102,12 @@ class Script:
         names, types = zip(*(word.split(":") for word in words), strict=True)
         self.args = names
         return _assign(names, [_argument(kind, n) for n, kind in enumerate(types, 1)])
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[QueueKeys], tuple[str, ...]]:
+    """All the keys of a script at once; every script has more than one."""
+    first, *others = names
+    return attrgetter(first, *others)
 
 
 @cache

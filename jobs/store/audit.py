@@ -218,14 +218,24 @@ async def _check_bytes(client: Redis, keys: QueueKeys, state: State) -> str | No
             for job_id in ids:
                 pipe.execute_command("HSTRLEN", keys.body, job_id)
                 pipe.execute_command("HSTRLEN", keys.result, job_id)
+                pipe.execute_command("HGET", keys.record, job_id)
             try:
-                counted, *lengths = await pipe.execute()
+                counted, *found = await pipe.execute()
             except WatchError:
                 continue
-            if int(counted or 0) == sum(lengths):
-                return None
-            return f"{int(counted or 0)} bytes are counted as {state}, {sum(lengths)} are stored"
+            stored = [one + other for one, other in zip(found[::3], found[1::3], strict=True)]
+            return _compare_bytes(state, int(counted or 0), stored, found[2::3])
     return None
+
+
+def _compare_bytes(
+    state: State, counted: int, stored: list[int], records: list[bytes | None]
+) -> str | None:
+    if counted != sum(stored):
+        return f"{counted} bytes are counted as {state}, {sum(stored)} are stored"
+    noted = [unpack_record(record).size if record else 0 for record in records]
+    wrong = sum(size not in (0, true) for size, true in zip(noted, stored, strict=True))
+    return f"{wrong} jobs {state} with another size than their record says" if wrong else None
 
 
 async def _immediate(call: Any) -> list[bytes]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-_FORMAT = struct.Struct(">HdHHHBdd")
+_FORMAT = struct.Struct(">HdHHHBddI")
 _ENQUEUED = struct.Struct(">d")
 CANCEL_ASKED, HAS_HISTORY = 1, 2
-_NEW = (3, 0, 0, 0, 0, HAS_HISTORY, 0, 0)
+_NEW = (3, 0, 0, 0, 0, HAS_HISTORY, 0, 0, 0)
 #: Sequence numbers of one priority: score = priority * SPAN + sequence.
 SPAN = 2**42
 
@@ -24,6 +24,7 @@ class Record(NamedTuple):
     flags: int
     sequence: float  #: place in line among its priority
     available_ms: float  #: when it last became free to run
+    size: int = 0  #: bytes of the body, with the result once the job has ended; 0 for unknown
 
     @property
     def cancel_asked(self) -> bool:

@@ -27,12 +27,12 @@ async def test_a_claim_leases_the_job_and_writes_its_record(steps: Steps) -> Non
     answer = await steps.step(want=1)
     (job,) = answer.jobs
     assert (job.id, job.body, job.enqueued_ms) == ("a", b"<a>", NOW)
-    assert job.record == record(sequence=1.0)
+    assert job.record == record(sequence=1.0, size=8 + len(b"<a>"))
     assert (answer.now_ms, answer.waiting, answer.next_due_ms) == (NOW, 1, -1)
     assert await steps.changes(before) == {
         "ready": {"b": score(3, 2)},
         "leases": {"a": NOW + LEASE},
-        "record": {"a": job.record},
+        "record": {"a": record(sequence=1.0)},
         "config": {"sequence": 2, "token": 1},
         "claims": {"w": 1},
         "stats": {f"{MINUTE}:enqueued": 2, **CLAIMED},

@@ -15,13 +15,13 @@ if state == 'active' then
     pack_record(priority, token, failures, losses, interruptions, flags, sequence, available))
   redis.call('PUBLISH', channel, struct.pack('>H', #id) .. id .. line)
 elseif state == 'waiting' or state == 'delayed' or state == 'parked' then
-  if redis.call('HEXISTS', record, id) == 0 then
+  local packed = redis.call('HGET', record, id)
+  if not packed then
     local place = tonumber(redis.call('ZSCORE', ready, id))
-    redis.call('HSET', record, id,
-      pack_record(math.floor(place / SPAN), 0, 0, 0, 0, 0, place % SPAN, now))
+    packed = pack_record(math.floor(place / SPAN), 0, 0, 0, 0, 0, place % SPAN, now)
   end
   redis.call('ZREM', ({waiting = ready, delayed = later, parked = parked})[state], name)
-  finish('cancelled', id, line, false, age, most, most_bytes)
+  finish('cancelled', id, line, false, packed, age, most, most_bytes)
   trim()
   count('cancelled', 1)
   write_counts()

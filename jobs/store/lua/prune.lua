@@ -3,7 +3,7 @@
 -- keys: body record result completed failed cancelled expired expiry config taken stats
 -- args: now:int stats_ms:int cursor:str
 -- returns: how many jobs were removed, the cursor for the next call over the statistics ('0': done)
--- include: time drop
+-- include: time record drop
 local STATES = {completed = completed, failed = failed, cancelled = cancelled, expired = expired}
 local due = redis.call('ZRANGEBYSCORE', expiry, '-inf', now, 'LIMIT', 0, 100)
 for state, zset in pairs(STATES) do

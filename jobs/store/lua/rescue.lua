@@ -12,20 +12,20 @@ for i = rest, #ARGV, 2 do
   local verdict = '0'
   local packed = redis.call('HGET', record, id)
   if packed and redis.call('ZSCORE', leases, id) == ARGV[i + 1] then
-    local priority, token, failures, losses, interruptions, flags, sequence, available = unpack_record(packed)
+    local priority, token, failures, losses, interruptions, flags, sequence, available, size = unpack_record(packed)
     losses = losses + 1
     flags = bit.bor(flags, HAS_HISTORY)
     redis.call('ZREM', leases, id)
-    redis.call('HSET', record, id,
-      pack_record(priority, token, failures, losses, interruptions, flags, sequence, available))
+    packed = pack_record(priority, token, failures, losses, interruptions, flags, sequence, available, size)
+    redis.call('HSET', record, id, packed)
     count('lost', 1)
     if bit.band(flags, CANCEL_ASKED) > 0 then
       verdict = '3'
-      finish('cancelled', id, line, false, age, most, most_bytes)
+      finish('cancelled', id, line, false, packed, age, most, most_bytes)
       count('cancelled', 1)
     elseif losses >= most_losses then
       verdict = '2'
-      finish('failed', id, line, false, age, most, most_bytes)
+      finish('failed', id, line, false, packed, age, most, most_bytes)
       count('failed', 1)
     else
       verdict = '1'

@@ -16,7 +16,7 @@ for i = rest, #ARGV do
     local packed = redis.call('HGET', record, id)
     if packed then priority, token = unpack_record(packed) end
     local sequence = redis.call('HINCRBY', config, 'sequence', 1)
-    redis.call('HINCRBY', config, 'bytes:' .. state, -kept_bytes(id))
+    redis.call('HINCRBY', config, 'bytes:' .. state, -size_of(id, packed))
     redis.call('ZREM', TERMINAL[state], id)
     redis.call('ZREM', expiry, id)
     redis.call('HSET', record, id, pack_record(priority, token, 0, 0, 0, HAS_HISTORY, sequence, now))

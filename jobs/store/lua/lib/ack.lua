@@ -24,18 +24,17 @@ end
 local function ack(first, packed, policies)
   local id, line = ARGV[first], ARGV[first + 2]
   local claimed, verb, delay, policy, ran = struct.unpack(FACTS, ARGV[first + 1])
-  local priority, token, failures, losses, interruptions, flags, sequence, available = unpack_record(packed)
+  local priority, token, failures, losses, interruptions, flags, sequence, available, size = unpack_record(packed)
   if token ~= claimed then return '0' end
   local state = VERBS[verb]
   if verb == 'u' then
     redis.call('ZADD', ready, priority * SPAN + sequence, id)
   elseif state then
     if verb == 'f' then
-      redis.call('HSET', record, id,
-        pack_record(priority, token, failures + 1, losses, interruptions, flags, sequence, available))
+      packed = pack_record(priority, token, failures + 1, losses, interruptions, flags, sequence, available, size)
     end
     local age, most, most_bytes = unpack(policies[policy])
-    finish(state, id, line, bit.band(flags, HAS_HISTORY) == 0, age, most, most_bytes)
+    finish(state, id, line, bit.band(flags, HAS_HISTORY) == 0, packed, age, most, most_bytes)
     count(state, 1)
   else
     requeue(id, line, verb, delay, priority, token, failures, losses, interruptions, flags, sequence, available)

@@ -33,7 +33,7 @@ local function lease(popped, reply)
       if packed[n] then
         priority, _, failures, losses, interruptions, flags, sequence, available = unpack_record(packed[n])
       end
-      local fresh = pack_record(priority, last + n, failures, losses, interruptions, flags, sequence, available)
+      local fresh = pack_record(priority, last + n, failures, losses, interruptions, flags, sequence, available, #stored[n])
       ids[#ids + 1] = id
       tokens[#tokens + 1] = last + n
       records[#records + 1] = id

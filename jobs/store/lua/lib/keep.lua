@@ -4,7 +4,7 @@ local CODES = {completed = 1, failed = 2, cancelled = 3, expired = 4}
 local HISTORY_BYTES = 65536
 local awaited = true
 local ended = {}
-local kept = {lines = {}, ages = {}}
+local kept = {lines = {}, ages = {}, records = {}}
 local function append_line(id, line)
   local lines = redis.call('HGET', result, id)
   if lines then
@@ -30,15 +30,20 @@ local function forget(id)
   redis.call('HDEL', record, id)
   redis.call('HDEL', result, id)
 end
-local function finish(state, id, line, fresh, age, most, most_bytes)
+local function finish(state, id, line, fresh, packed, age, most, most_bytes)
   if awaited then tell_waiters(state, id, line) end
   if age == 0 or most == 0 then return forget(id) end
-  local bytes = #line
+  local bytes = body_size(id, packed)
   if fresh then
     kept.lines[#kept.lines + 1] = id
     kept.lines[#kept.lines + 1] = line
+    bytes = bytes + #line
   else
-    bytes = append_line(id, line)
+    bytes = bytes + append_line(id, line)
+  end
+  if #packed == RECORD_BYTES then
+    kept.records[#kept.records + 1] = id
+    kept.records[#kept.records + 1] = with_size(packed, bytes)
   end
   local sum = ended[state] or {bytes = 0, most = -1, most_bytes = -1, ids = {}}
   sum.ids[#sum.ids + 1] = text_of(now)
@@ -47,22 +52,24 @@ local function finish(state, id, line, fresh, age, most, most_bytes)
     kept.ages[#kept.ages + 1] = text_of(now + age)
     kept.ages[#kept.ages + 1] = id
   end
-  sum.bytes = sum.bytes + bytes + redis.call('HSTRLEN', body, id)
+  sum.bytes = sum.bytes + bytes
   if most >= 0 and (sum.most < 0 or most < sum.most) then sum.most = most end
   if most_bytes >= 0 and (sum.most_bytes < 0 or most_bytes < sum.most_bytes) then sum.most_bytes = most_bytes end
   ended[state] = sum
 end
 local function write_kept()
   if #kept.lines > 0 then redis.call('HSET', result, unpack(kept.lines)) end
+  if #kept.records > 0 then redis.call('HSET', record, unpack(kept.records)) end
   if #kept.ages > 0 then redis.call('ZADD', expiry, unpack(kept.ages)) end
 end
 local function trim_bytes(state, zset, total, most)
   local ids = {}
   local oldest = redis.call('ZRANGE', zset, 0, 199)
+  local packed = redis.call('HMGET', record, unpack(oldest))
   for i = 1, #oldest do
     if total <= most then break end
     ids[i] = oldest[i]
-    total = total - kept_bytes(ids[i])
+    total = total - size_of(ids[i], packed[i])
   end
   drop(state, zset, ids)
 end
