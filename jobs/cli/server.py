@@ -78,8 +78,14 @@ def optional_app(cli: Cli) -> Application | None:
         return None
 
 
-def talk(cli: Cli, app: Application | None, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Run `work` with a client, in a loop of its own.
+def talk(
+    cli: Cli,
+    app: Application | None,
+    work: Callable[[Client], Awaitable[T]],
+    *,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T:
+    """Run `work` with a client, in a loop of its own; asyncio's own kind by default.
 
     Raises:
         ServerAway, ServerRefused: in place of redis-py's errors.
@@ -100,7 +106,8 @@ def talk(cli: Cli, app: Application | None, work: Callable[[Client], Awaitable[T
             await client.aclose(close_connection_pool=True)
 
     try:
-        return asyncio.run(main())
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(main())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 

@@ -9,6 +9,7 @@ import typer
 
 from jobs.cli import (
     about,
+    bench,
     changing,
     dead_letters,
     dev,
@@ -43,6 +44,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("worker", worker.worker, RUN),
     ("dev", dev.dev, RUN),
     ("doctor", doctor.doctor, PLUMBING),
+    ("bench", bench.bench, PLUMBING),
     ("shell-init", about.shell_init, PLUMBING),
     ("version", about.version, PLUMBING),
     ("help", about.show_help, PLUMBING),
@@ -54,7 +56,7 @@ DEAD_LETTERS: list[tuple[str, Command]] = [
 ]
 CLASSES = {"metrics": metrics.MetricsCommand}
 ORDER = ["enqueue", "metrics", "list", "show", "wait", "retry", "cancel", "dlq", "types",
-         "worker", "dev", "doctor", "config"]  # fmt: skip
+         "worker", "dev", "doctor", "bench", "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):

@@ -68,7 +68,7 @@ def run_here(cli: Cli, queues: str | None, concurrency: int | None, *, burst: bo
     app = application.load(cli)
     chosen = _chosen(app, queues)
     arguments = worker_arguments(cli, app, concurrency, burst=burst)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(arguments, chosen))
     return Code.ok
 
@@ -111,7 +111,8 @@ def _chosen(app: Application, queues: str | None) -> list[str]:
     return check_queues(names, sorted(app.queues))
 
 
-def _loop_factory() -> Any:
+def loop_factory() -> Any:
+    """What makes the event loop of a worker: uvloop's if it is installed, else asyncio's own."""
     if find_spec("uvloop") is None or sys.platform == "win32":
         return None
     import uvloop

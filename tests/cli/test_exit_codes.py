@@ -38,7 +38,7 @@ def nobody() -> str:
 COMMANDS = [
     ["metrics"], ["list"], ["show", "1"], ["wait", "1"], ["retry", "1"], ["cancel", "1"],
     ["dlq", "list"], ["dlq", "show", "1"], ["dlq", "retry", "--all", "--yes"],
-    ["enqueue", "add", "1"],
+    ["enqueue", "add", "1"], ["bench"],
 ]  # fmt: skip
 
 

@@ -35,6 +35,7 @@ def commands() -> list[str]:
     [
         (["--help"], HEAVY | TYPER_READS_VALUES_WITH),
         (["metrics", "--help"], HEAVY),
+        (["bench", "--help"], HEAVY),
         (["help", "exit-codes"], HEAVY),
         (["shell-init", "bash"], HEAVY),
     ],
@@ -87,7 +88,7 @@ def test_every_command_has_help(command: str, cli: Cli) -> None:
 
 def test_the_commands_of_this_issue_are_there() -> None:
     wanted = {"enqueue many", "metrics", "list", "show", "wait", "retry", "cancel", "dlq list",
-              "dlq show", "dlq retry", "types", "worker", "dev", "doctor", "shell-init",
+              "dlq show", "dlq retry", "types", "worker", "dev", "doctor", "bench", "shell-init",
               "config show", "version", "help"}  # fmt: skip
     assert set(commands()) == wanted
 
