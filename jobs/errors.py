@@ -16,6 +16,8 @@
     │   ├── JobCancelled
     │   └── JobExpired
     ├── JobTimedOut                 an attempt ran longer than its timeout (also a TimeoutError)
+    ├── ProcessDied                 the process that ran an attempt died
+    ├── NotInProcess                a resource that a process does not have (also a KeyError)
     ├── Outcome                     raised by a function to say how its attempt ends
     │   ├── Fail
     │   ├── Snooze
@@ -137,6 +139,25 @@ class JobExpired(JobFailed):
 
 class JobTimedOut(JobsError, TimeoutError):
     """An attempt ran longer than its timeout."""
+
+
+class ProcessDied(JobsError):
+    """The process that ran an attempt died: killed, crashed, or ended by the function itself."""
+
+
+class NotInProcess(JobsError, KeyError):
+    """A function with `executor="process"` asked its context for a resource of the worker."""
+
+    def __init__(self, key: object) -> None:
+        self.key = key
+        super().__init__(
+            f"ctx[{key!r}] is not there: this function runs in a process of its own "
+            '(executor="process"), without the client and what `on_startup` made; open what it '
+            'needs in its own module, or use executor="thread"'
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError would show it in quotes
 
 
 class Outcome(JobsError):

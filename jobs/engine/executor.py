@@ -33,6 +33,8 @@ from jobs.engine.outcome import (
     resolve,
 )
 from jobs.engine.plans import plan_for, with_call
+from jobs.engine.process_handle import Process
+from jobs.engine.processes import ProcessPool
 from jobs.engine.run import Run
 from jobs.errors import Fail, UnreadableBody, writable
 from jobs.options import JobOptions
@@ -67,6 +69,7 @@ class Bench:
     resources: dict[Any, Any]
     worker: str
     threads: Pool | None = None
+    processes: ProcessPool | None = None
     hooks: Hooks = field(default_factory=Hooks)
     serializer: Serializer | None = None
     deserializer: Deserializer | None = None
@@ -147,13 +150,13 @@ class Executor:
             return Stopped(Stop(Why.cancel, "cancelled"))
         run.context = ctx = self._context(run, plan)
         logs.started(run, run.claimed_ms - run.available_ms)
-        if plan.timeout_s is not None:
-            run.timeout_s = plan.timeout_s
-            run.give_up_s = run.started_s + plan.timeout_s * (1 + LATENESS) + GIVE_UP_MARGIN_S
+        if not function.in_process:
+            _begin_time(run, plan)
         hooks = self._bench.hooks
         if hooks.on_job_start is not None:
             await _call_hook(hooks.on_job_start, ctx)
-        end = await self._perform(run, function, body, plan)
+        perform = self._in_process if function.in_process else self._perform
+        end = await perform(run, function, body, plan)
         if hooks.on_job_end is not None:
             await _call_hook(hooks.on_job_end, ctx)
         return end
@@ -172,7 +175,23 @@ class Executor:
             due_ms=int(run.available_ms),
         )
 
-    async def _perform(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
+    async def _in_process(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
+        """The same in a process; the time of the attempt begins when one is free."""
+        assert self._bench.processes is not None  # noqa: S101 -- a worker has a pool
+        try:
+            async with self._bench.processes.process() as process:
+                run.started_s = clock.mono()
+                _begin_time(run, plan)
+                run.watch()
+                return await self._perform(run, function, body, plan, process)
+        except asyncio.CancelledError as error:
+            return Stopped(run.stop) if run.stop else Raised(error)
+        except Exception as error:  # noqa: BLE001 -- no process could be started
+            return Raised(error)
+
+    async def _perform(
+        self, run: Run, function: Function, body: Body, plan: Plan, process: Process | None = None
+    ) -> AttemptEnd:
         """Call the function; every way to end becomes a value."""
         try:
             if run.stop is not None:
@@ -180,6 +199,9 @@ class Executor:
             args, kwargs = function.signature.arguments(body.args, body.kwargs)
             if function.is_async:
                 return Returned(await function.call(run.context, *args, **kwargs))
+            if process is not None:
+                assert run.context is not None  # noqa: S101 -- made before
+                return Returned(await process.call(function.name, run.context, args, kwargs))
             return Returned(await self._in_thread(function, run, args, kwargs))
         except asyncio.CancelledError as error:
             return Stopped(run.stop) if run.stop else Raised(error)
@@ -271,6 +293,12 @@ async def _call_hook(hook: Hook, ctx: Context) -> None:
         await hook(ctx)
     except Exception:  # a hook of any kind must not harm the job
         logger.exception("the hook %s failed; the job goes on", hook)
+
+
+def _begin_time(run: Run, plan: Plan) -> None:
+    if plan.timeout_s is not None:
+        run.timeout_s = plan.timeout_s
+        run.give_up_s = run.started_s + plan.timeout_s * (1 + LATENESS) + GIVE_UP_MARGIN_S
 
 
 def _as_fail(error: BaseException) -> BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jobs.engine.outcome import Stop, Why
@@ -11,6 +12,10 @@ from jobs.store.record import CANCEL_ASKED, record_fields
 
 if TYPE_CHECKING:
     from jobs.context import Context
+
+
+def _nothing() -> None:
+    """Nobody watches."""
 
 
 class Run:
@@ -36,6 +41,7 @@ class Run:
         "task",
         "timeout_s",
         "token",
+        "watch",
         "worker",
     )
 
@@ -59,6 +65,8 @@ class Run:
         self.context: Context | None = None
         self.task: asyncio.Task[Ack | None] | None = None
         self.stop: Stop | None = None
+        #: Called when the time of an attempt begins later than the attempt itself.
+        self.watch: Callable[[], None] = _nothing
 
     def stop_for(self, why: Why, detail: str = "") -> None:
         """Cancel the attempt; the first reason holds, but a lost lease overrides every other.

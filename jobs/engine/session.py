@@ -196,6 +196,8 @@ class Session:
         self._leases.stop()
         await self._control.aclose()
         self._leases.join(1)
+        if self.setup.bench.processes:
+            await self.setup.bench.processes.aclose()
         self._deadlines.close()
         if self.setup.bench.threads:
             self.setup.bench.threads.shutdown(wait=False, cancel_futures=True)

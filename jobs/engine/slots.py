@@ -124,6 +124,7 @@ class Slots:
         self._busy += 1
         self.started += 1
         run.started_s = clock.mono()
+        run.watch = partial(self._watch, [run])
         run.task = task = _start(self._loop, self._executor.run(run))
         if task.done():
             self._ended(run, task)
@@ -136,7 +137,9 @@ class Slots:
         deadline is of no use to the others, and most jobs that wait for nothing are short.
         """
         for run in begun:
-            if run.timeout_s is not None and run.task is not None and not run.task.done():
+            if run.timeout_s is None or run.deadline is not None:
+                continue
+            if run.task is not None and not run.task.done():
                 run.task.set_name(f"job-{run.job_id}")
                 left_s = run.started_s + run.timeout_s - clock.mono()
                 run.deadline = self._deadlines.add(run, max(0, left_s))

@@ -32,6 +32,7 @@ from jobs.engine.executor import Bench, Hook, Hooks
 from jobs.engine.figures import Figures
 from jobs.engine.health import HealthKey
 from jobs.engine.link import Link
+from jobs.engine.processes import ProcessPool, process_count
 from jobs.engine.producer import Budget, Counters
 from jobs.engine.session import Session, Setup, thread_pool
 from jobs.engine.signals import SignalTrap
@@ -88,6 +89,7 @@ class Worker(Figures, arq.worker.Worker):
         timezone: zone of cron jobs; default the machine's IANA zone.
         lease: how long a claimed job belongs to this worker without renewal. Default 30 s.
         max_deliveries: a job whose worker was lost this often is failed as poison. Default 3.
+        max_processes: most processes for functions with `executor="process"`. Default the CPUs.
 
     Raises:
         ConfigurationError, InvalidOption: a setting that cannot work.
@@ -130,7 +132,9 @@ class Worker(Figures, arq.worker.Worker):
         queues: Sequence[Queue] = (),
         lease: Duration = 30,
         max_deliveries: int = 3,
+        max_processes: int | None = None,
     ) -> None:
+        self._max_processes = process_count(max_processes)
         self._counters = Counters()
         self._session: Session | None = None
         super().__init__(
@@ -334,6 +338,7 @@ class Worker(Figures, arq.worker.Worker):
             resources=self.ctx,
             worker=self.id,
             threads=thread_pool(self.queues, self.max_jobs),
+            processes=ProcessPool(self._registry.values(), self._max_processes),
             hooks=hooks,
             serializer=self.job_serializer,
             deserializer=self.job_deserializer,
@@ -362,12 +367,7 @@ class Worker(Figures, arq.worker.Worker):
             return [self._health]
         name = check_name(self.queue_name)
         cron = CronTicker(
-            link,
-            name,
-            keys[name],
-            self.cron_jobs,
-            zone=self._zone,
-            serializer=self.job_serializer,
+            link, name, keys[name], self.cron_jobs, zone=self._zone, serializer=self.job_serializer
         )
         return [self._health, cron]
 

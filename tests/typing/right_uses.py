@@ -41,6 +41,12 @@ def report(ctx: Context, year: int) -> bytes:
     return f"{year}:{ctx.token}".encode()
 
 
+@job("typed.thumbnail", executor="process")
+def thumbnail(ctx: Context, width: int) -> tuple[int, int]:
+    """A plain function, which runs in a process."""
+    return width, ctx.attempt
+
+
 @job
 async def bare(ctx: Context) -> None:
     """Without arguments of its own, and the decorator without any."""
@@ -61,6 +67,7 @@ async def enqueue(client: Client) -> None:
 
     assert_type(await (await report.enqueue(2026)).result(), bytes)
     assert_type(await (await report.options(delay=timedelta(days=1)).enqueue(1)).result(), bytes)
+    assert_type(await (await thumbnail.enqueue(8)).result(), tuple[int, int])
     assert_type(await (await bare.enqueue()).result(), None)
 
     requests: list[Request] = [
