@@ -180,7 +180,7 @@ class Worker(Figures, arq.worker.Worker):
         self.queues = served_queues(functions, queues, self.queue_name, own_needed=bool(cron_jobs))
         self._zone = timezone or clock.system_zone()
         self.id = new_name(f"worker-{socket.gethostname()}")
-        self._given_pool = redis_pool is not None
+        self._given_pool = redis_pool
         self._stopping = asyncio.Event()
         self._grace_s: float = job_completion_wait
         self._trap = SignalTrap()
@@ -279,8 +279,10 @@ class Worker(Figures, arq.worker.Worker):
         self._open = False
         if self._lent:
             clients.forget(self._lent)
-        if self._given_pool:
-            self._pool = client
+        if self._given_pool is not None:
+            self._pool = self._given_pool
+            if isinstance(client, Client) and client is not self._given_pool:
+                await client.lane.aclose()
         else:
             await client.aclose(close_connection_pool=True)
 

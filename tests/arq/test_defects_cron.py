@@ -41,7 +41,7 @@ class Ticker:
     def __init__(self, client: Client, job: CronJob, zone: tzinfo, start: datetime) -> None:
         self.client, self.now = client, start
         client.time = self._time  # type: ignore[method-assign]  # the test's clock
-        link = Link(client, "test")
+        link = Link(client)
         self._ticker = CronTicker(link, "default", queue_keys("default"), [job], zone=zone)
 
     async def _time(self, **_: Any) -> tuple[int, int]:

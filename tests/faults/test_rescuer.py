@@ -38,7 +38,7 @@ async def leased(client: Client) -> None:
 
 def rescuer(client: Client) -> Rescuer:
     return Rescuer(
-        Link(client, "here"), {QUEUE: KEYS}, lease_ms=LEASE_MS, most_losses=3, keep_failed=KEEP
+        Link(client), {QUEUE: KEYS}, lease_ms=LEASE_MS, most_losses=3, keep_failed=KEEP
     )
 
 
