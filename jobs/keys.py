@@ -13,7 +13,7 @@ from urllib.parse import quote
 from jobs.errors import InvalidOption
 
 PREFIX = "jobs"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_NAME_BYTES = 128
 MAX_ID_BYTES = 256
 #: Signs that stand for themselves in keys; the others, `{ } : %` and blanks first, are quoted.
@@ -34,7 +34,7 @@ class QueueKeys:
     ready: str  #: zset id -> priority * 2**42 + sequence; claim takes from it
     later: str  #: zset 8 bytes of sequence + id -> due ms; staging moves what is due to `ready`
     leases: str  #: zset id -> deadline ms of active jobs; ack and rescue remove
-    body: str  #: hash id -> 8 bytes of enqueue time + envelope; with the job
+    body: str  #: hash id -> 6 bytes of enqueue ms + envelope; with the job
     record: str  #: hash id -> packed record (see store/record.py); with the job
     result: str  #: hash id -> one JSON line per ended attempt; with the job
     completed: str  #: zset id -> finished ms; trimmed by count, age and bytes

@@ -49,10 +49,18 @@ class Lane:
             redis.exceptions.ResponseError: the server refuses.
             redis.exceptions.ConnectionError, TimeoutError: no connection, or no answer.
         """
+        return await (await self.begin(*args))
+
+    async def begin(self, *args: Any) -> asyncio.Future[Any]:
+        """Send one command; its future answer. The next call may be sent before it has come.
+
+        Raises:
+            redis.exceptions.ConnectionError, TimeoutError: no connection.
+        """
         pipe = self._pipe
         if pipe is None or pipe.broken or pipe.loop is not asyncio.get_running_loop():
             pipe = await self._connect()
-        return await pipe.send(hiredis.pack_command(args))
+        return pipe.send(hiredis.pack_command(args))
 
     async def aclose(self) -> None:
         """Close the connection; calls under way fail. The lane can be used again."""

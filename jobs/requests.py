@@ -9,13 +9,16 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobs import clock, keys, options, registry
-from jobs.codec import MAX_BODY_BYTES, Serializer, encode_body
+from jobs.codec import MAX_BODY_BYTES, Serializer, encode_body, rebind_body
 from jobs.durations import Duration, to_ms, until_ms
 from jobs.errors import InvalidOption
 from jobs.ids import new_id
 from jobs.options import FRAMEWORK_DEFAULTS, EnqueueOptions, JobOptions
 from jobs.store._script import MAX_ITEMS
 from jobs.store.queue import Entry
+
+#: Instead of the time for which an id stays taken: the id was made here, for this job alone.
+NEW_ID = -1
 
 
 class Request(NamedTuple):
@@ -32,13 +35,24 @@ class Request(NamedTuple):
     target: registry.Function | None = None
 
 
-class Prepared(NamedTuple):
+@dataclass(slots=True)
+class Prepared:
     """A request that is ready to be sent."""
 
     queue: str
     entry: Entry
     on_conflict: str
     convert: Callable[[Any], Any] | None
+
+    @property
+    def generated(self) -> bool:
+        """Whether its id was made here, not given by the caller."""
+        return self.entry.id_ttl_ms == NEW_ID
+
+    def rename(self) -> None:
+        """Take another new id, since somebody else made the same one in the same millisecond."""
+        job_id = new_id()
+        self.entry = self.entry._replace(id=job_id, body=rebind_body(job_id, self.entry.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,8 @@ class Preparer:
         returns = function.signature.returns if function else None
         convert = returns.validate_python if returns else None
         if not given:
-            return Prepared(queue, Entry(job_id, body, priority), "return", convert)
+            entry = Entry(job_id, body, priority, id_ttl_ms=NEW_ID)
+            return Prepared(queue, entry, "return", convert)
         return Prepared(
             keys.check_name(given.get("queue") or queue),
             Entry(job_id, body, priority, *_when(given), _id_ttl_ms(given)),
@@ -116,7 +131,7 @@ def _when(given: Mapping[str, Any]) -> tuple[int, int]:
 
 def _id_ttl_ms(given: Mapping[str, Any]) -> int:
     if given.get("id_ttl") is None:
-        return 0
+        return 0 if "id" in given else NEW_ID
     if "id" not in given:
         raise InvalidOption("`id_ttl` keeps an id taken, so it needs an `id`")
     return to_ms(given["id_ttl"], what="id_ttl")

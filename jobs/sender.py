@@ -20,11 +20,14 @@ from jobs.tasks import end_tasks
 
 #: So many calls are under way at once: the server works while the next ones are packed.
 CALLS_AT_ONCE = 2
+#: So often a generated id that is taken is made anew; even one repetition is hardly ever seen.
+RENAMES = 5
 
 
 class Sender:
     """Duties: 1. send jobs in calls of a hundred; 2. repeat a call once whose connection broke,
-    which the script finds out; 3. put each queue on the list of queues, once.
+    which the script finds out; 3. give another id to a job whose generated one was taken;
+    4. put each queue on the list of queues, once.
 
     Args:
         lane: the way to the server.
@@ -67,27 +70,50 @@ class Sender:
         return answers
 
     async def _send(self, queue: str, chunk: Sequence[Prepared]) -> list[Added]:
+        answers = await self._call(queue, chunk)
+        if answers.count(Added.added) == len(chunk):
+            return answers
+        await self._rename(queue, chunk, answers)
+        for item, answer in zip(chunk, answers, strict=True):
+            if answer is not Added.added and (item.generated or item.on_conflict == "raise"):
+                raise DuplicateJob(queue, item.entry.id)
+        return answers
+
+    async def _rename(self, queue: str, chunk: Sequence[Prepared], answers: list[Added]) -> None:
+        """Send jobs again whose generated ids were taken, under others."""
+        for _ in range(RENAMES):
+            taken = [
+                at
+                for at, item in enumerate(chunk)
+                if item.generated and answers[at] is not Added.added
+            ]
+            if not taken:
+                return
+            renamed = [chunk[at] for at in taken]
+            for item in renamed:
+                item.rename()
+            for at, answer in zip(taken, await self._call(queue, renamed), strict=True):
+                answers[at] = answer
+
+    async def _call(self, queue: str, chunk: Sequence[Prepared]) -> list[Added]:
+        """One call of the script; once more where its answer is lost."""
         keys = queue_keys(queue, self._prefix)
         entries = [item.entry for item in chunk]
         try:
             if queue not in self._announced:
                 await workers.add_queues(self._lane, self._prefix, [queue])
                 self._announced.add(queue)
-            answers = await enqueue(self._lane, keys, entries, again=False)
+            return await enqueue(self._lane, keys, entries, again=False)
         except Exception as error:
             if trouble(error) is None:
                 raise
             first = error
             try:
-                answers = await enqueue(self._lane, keys, entries, again=True)
+                return await enqueue(self._lane, keys, entries, again=True)
             except Exception as error:
                 if trouble(error) is None:
                     raise
                 raise self._error(first, error) from error
-        for item, answer in zip(chunk, answers, strict=True):
-            if answer is not Added.added and item.on_conflict == "raise":
-                raise DuplicateJob(queue, item.entry.id)
-        return answers
 
     def _error(self, first: Exception, last: Exception) -> Exception:
         known = as_server_error(last, self._address)

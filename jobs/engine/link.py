@@ -23,7 +23,7 @@ CALL_TIMEOUT_S = 10.0
 
 class Link:
     """Duties: 1. sort the server's errors; 2. wait between tries, for ever and with jitter;
-    3. say once when the server goes away and once when it is back.
+    3. say once when the server goes away, again when the reason is another, and when it is back.
     """
 
     def __init__(self, client: Client) -> None:
@@ -31,6 +31,7 @@ class Link:
         self.lane = client.lane
         self.address = client.address
         self._away_since_s: float | None = None
+        self._said: type[BaseException] | None = None
         self._wait_s = _FIRST_WAIT_S
 
     async def call(
@@ -49,7 +50,7 @@ class Link:
                 self.address,
                 clock.mono() - self._away_since_s,
             )
-            self._away_since_s = None
+            self._away_since_s = self._said = None
             self._wait_s = _FIRST_WAIT_S
         return answer
 
@@ -76,6 +77,8 @@ class Link:
             raise error
         if self._away_since_s is None:
             self._away_since_s = clock.mono()
+        if self._said is not type(error):
+            self._said = type(error)
             logger.warning("the server at %s: %s; trying again for ever", self.address, error)
         if kind is Trouble.fatal:
             logger.error("the server at %s refuses this worker: %s", self.address, error)

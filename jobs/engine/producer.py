@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobs import clock, logs
 from jobs.engine.deadlines import Deadlines
@@ -27,11 +27,11 @@ from jobs.store import queue as store
 from jobs.store._script import MAX_ITEMS
 from jobs.tasks import end_tasks
 
-#: One call waits so long for a wake-up. What is lost on a broken connection is looked for when
-#: the call fails; what another worker took and died with, at the next heartbeat.
-NAP_S = 5.0
-#: A call that has said nothing so long after its time is given up, with its connection.
-NAP_MARGIN_S = 1.5
+#: A step stands behind the wait for a wake-up for this share of a lease, and at most so many
+#: seconds; then the server makes it in any case.
+NAP_OF_LEASE, LONGEST_NAP_S = 0.4, 12.0
+#: One that is silent so long after its time is given up, with its connection.
+NAP_MARGIN_S = 1.0
 #: Jobs of a burst that were due so lately are about to be staged.
 STAGED_S = 2.0
 #: A step is worth its round trip when it carries so many acks …
@@ -115,11 +115,19 @@ class Producer:
         self._request = 0
         self._lately = 0
         self._ahead = 0
+        limited = station.queue.rate is not None or station.budget.left is not None
+        self._exact = limited or station.concurrency == 1
         self._loop = asyncio.get_running_loop()
         self._kick = asyncio.Event()
         self._looks = False
         self._nudge: asyncio.TimerHandle | None = None
-        self._hungry = asyncio.Event()
+        self._nap_s = min(LONGEST_NAP_S, NAP_OF_LEASE * station.lease_ms / 1000)
+        self._bell = Lane(station.link.client.connection_pool, self._nap_s + NAP_MARGIN_S)
+        self._nap: asyncio.Task[None] | None = None
+        self._naps = 0
+        self._napping: store.Turn | None = None
+        self._reserved = 0
+        self._news: store.Answer | None = None
         self._soon: dict[str, float] | None = None
         self._after: set[asyncio.Task[None]] = set()
 
@@ -127,21 +135,25 @@ class Producer:
 
     async def serve(self) -> None:
         """Work until cancelled."""
-        async with self._waking():
+        async with self._awake():
+            answer = await self.step()
             while True:
-                await self._rest(await self.step())
+                answer = await self._next(answer)
 
     async def drain(self, soon_s: float) -> int:
         """Work until nothing waits, runs, or comes back within `soon_s`; how many were started."""
         before = self.slots.started
         self._soon = {}
-        async with self._waking():
-            while not self._drained(answer := await self.step(), soon_s):
-                await self._rest(answer)
+        async with self._awake():
+            answer = await self.step()
+            while not self._drained(answer, soon_s):
+                answer = await self._next(answer)
         return self.slots.started - before
 
     async def flush(self) -> None:
-        """Write the acks of all jobs that have ended, and what a call under way claimed."""
+        """Write the acks of all jobs that have ended; give back what calls under way claimed."""
+        if self._napping is not None and not self.station.link.away:
+            self._take(await self._recall(self._napping))
         while self._acks or self._unanswered():
             await self.step()
         await asyncio.gather(*self._after, return_exceptions=True)
@@ -201,29 +213,32 @@ class Producer:
         self._looks = False
         self._ahead = max(self._lately, self._ahead * 3 // 4)
         self._lately = 0
-        rate = station.queue.rate
-        turn = store.Turn(
-            worker=station.worker,
-            request=self._request,
-            lease_ms=station.lease_ms,
-            want=self._want(),
-            acks=[ack for _, ack in sent],
+        turn = self._new_turn(station.worker, self._request)
+        return replace(turn, want=self._want(), acks=[ack for _, ack in sent]), sent
+
+    def _new_turn(self, worker: str, request: int) -> store.Turn:
+        rate = self.station.queue.rate
+        return store.Turn(
+            worker=worker,
+            request=request,
+            lease_ms=self.station.lease_ms,
+            want=0,
             rate_limit=rate.limit if rate else 0,
             rate_period_ms=rate.period_ms if rate else 0,
         )
-        return turn, sent
 
     def _want(self) -> int:
         """How many jobs to claim: one for each free slot, and as many ahead as lately ended
         during one round trip, so that no slot waits for the server.
+
+        None ahead where that would be noticed: under a rate or a limit of a burst, and with one
+        slot, so that a job which kills its worker takes no other with it.
         """
-        station = self.station
         if not self.taking:
             return 0
-        exact = station.queue.rate is not None or station.budget.left is not None
-        ahead = 0 if exact else min(self._ahead, MAX_ITEMS)
-        want = station.concurrency + ahead - len(self.slots.runs)
-        return max(0, station.budget.grant(min(want, MAX_ITEMS)))
+        ahead = 0 if self._exact else min(self._ahead, MAX_ITEMS)
+        want = self.station.concurrency + ahead - len(self.slots.runs) - self._reserved
+        return max(0, self.station.budget.grant(min(want, MAX_ITEMS)))
 
     def _settle(self, sent: list[tuple[Run, store.Ack]], accepted: str) -> None:
         station = self.station
@@ -275,48 +290,76 @@ class Producer:
         self._nudge = None
         self.look()
 
-    async def _rest(self, answer: store.Answer) -> None:
-        """Sleep until there may be something to do."""
-        want = self._want()
-        more = self._acks or (want and answer.waiting and answer.rate_wait_ms < 0)
-        if self._looks or (more and self._is_worth_a_step()):
-            return
+    async def _next(self, answer: store.Answer) -> store.Answer:
+        """Sleep until there may be something to do; the answer of the next step."""
+        while not self._news:
+            want = self._want()
+            more = self._acks or (want and answer.waiting and answer.rate_wait_ms < 0)
+            if self._looks or (more and self._is_worth_a_step()):
+                return await self.step()
+            if want and not more and self._nap is None:
+                self._begin_nap(want)
+            await self._sleep(answer)
+            if self._nap is not None and self._nap.done():
+                self._nap.result()  # an error of this code ends the worker
+                self._nap = None
+        answer, self._news = self._news, None
+        return answer
+
+    async def _sleep(self, answer: store.Answer) -> None:
         waits = [ms / 1000 for ms in (answer.next_due_ms, answer.rate_wait_ms) if ms >= 0]
         if self._soon:
             waits.append(STAGED_S)
         self._kick.clear()
-        if want and not more:
-            self._hungry.set()
-        timer = self._loop.call_later(min(waits), self._kick.set) if waits else None
+        timer = self._loop.call_later(min(waits), self.look) if waits else None
         try:
             await self._kick.wait()
         finally:
-            self._hungry.clear()
             if timer is not None:
                 timer.cancel()
 
+    # -- naps ------------------------------------------------------------------------------
+
     @asynccontextmanager
-    async def _waking(self) -> AsyncIterator[None]:
-        bell = Lane(self.station.link.client.connection_pool, NAP_S + NAP_MARGIN_S)
-        waker = asyncio.create_task(self._wake(bell), name=f"jobs-waker-{self.station.queue.name}")
+    async def _awake(self) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            await end_tasks(waker)
-            await bell.aclose()
+            await end_tasks(self._nap)
+            self._nap = None
+            await self._bell.aclose()
 
-    async def _wake(self, bell: Lane) -> None:
-        """Wait at the queue's `wake` list whenever the loop is hungry; one element wakes it."""
-        link, keys = self.station.link, self.station.keys
-        while True:
-            await self._hungry.wait()
-            try:
-                if not await store.wait_for_wake(bell, keys, NAP_S):
-                    continue
-            except Exception as error:  # noqa: BLE001 -- sorted by the link
-                await link.failed(error)
-            self._hungry.clear()
+    def _begin_nap(self, want: int) -> None:
+        """Have the server make a step as soon as there is a job; its claims are reserved."""
+        self._reserved = want
+        self._naps += 1
+        turn = self._new_turn(f"{self.station.worker}#", self._naps)
+        self._napping = turn = replace(turn, want=want, quiet=True)
+        name = f"jobs-nap-{self.station.queue.name}"
+        self._nap = asyncio.create_task(self._take_nap(turn), name=name)
+
+    async def _take_nap(self, turn: store.Turn) -> None:
+        station = self.station
+        try:
+            woken, answer = await store.step_when_woken(self._bell, station.keys, turn, self._nap_s)
+        except Exception as error:  # noqa: BLE001 -- sorted by the link
+            await station.link.failed(error)
+            woken, answer = True, await self._recall(turn)
+        finally:
+            self._reserved = 0
+            self._kick.set()
+        self._napping = None
+        if answer.now_ms:
+            self._take(answer)
+            self._news = answer
+        elif woken:  # by a delayed job that is due before all others
             self.look()
+
+    async def _recall(self, turn: store.Turn) -> store.Answer:
+        """What the server did of a nap whose answer is lost: the same request, claiming no more."""
+        station = self.station
+        turn = replace(turn, want=0, quiet=False)
+        return await station.link.insist(lambda: store.step(station.link.lane, station.keys, turn))
 
     def _drained(self, answer: store.Answer, soon_s: float) -> bool:
         if self.slots.runs or self._acks or (answer.waiting and self._want()):

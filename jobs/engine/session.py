@@ -110,7 +110,7 @@ class Session:
                 worker=setup.worker,
                 interval_s=setup.lease_ms / 2000,
                 describe=self._describe,
-                on_jobs=lambda name: self.producers[name].look(),
+                on_overdue=lambda name: self.producers[name].look(),
             ),
             Rescuer(
                 self.link,

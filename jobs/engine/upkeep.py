@@ -46,8 +46,8 @@ class Upkeep(Loop):
 
 
 class Heartbeat(Upkeep):
-    """Keeps the worker in the registry of each of its queues, and says which have jobs to claim:
-    a wake-up that another worker took and died with is made good here.
+    """Keeps the worker in the registry of each of its queues, and says which have overdue jobs:
+    the wake-up for them was taken by a worker that died with it.
     """
 
     while_draining = True
@@ -60,21 +60,21 @@ class Heartbeat(Upkeep):
         worker: str,
         interval_s: float,
         describe: Callable[[str], dict[str, Any]],
-        on_jobs: Callable[[str], None],
+        on_overdue: Callable[[str], None],
     ) -> None:
         super().__init__("heartbeat", interval_s, link, queues)
         self._worker = worker
         self._describe = describe
-        self._on_jobs = on_jobs
+        self._on_overdue = on_overdue
         self.stale_ms = int(interval_s * 3000)
 
     async def run_once(self) -> None:
         """One heartbeat at every queue."""
         for name, keys in self.queues.items():
             data = self._describe(name)
-            _, unseen = await workers.beat(self.link.lane, keys, self._worker, data, self.stale_ms)
-            if unseen:
-                self._on_jobs(name)
+            _, overdue = await workers.beat(self.link.lane, keys, self._worker, data, self.stale_ms)
+            if overdue:
+                self._on_overdue(name)
 
 
 class Rescuer(Upkeep):

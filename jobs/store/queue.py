@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from jobs.keys import QueueKeys
 from jobs.store._script import MAX_ITEMS, AsyncCommands, SyncCommands, script
@@ -95,6 +96,7 @@ class Turn:
     acks: Sequence[Ack] = ()
     rate_limit: int = 0
     rate_period_ms: int = 0
+    quiet: bool = False  #: do nothing at all unless a job waits; the answer has `now_ms` 0 then
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ async def step(client: AsyncCommands, keys: QueueKeys, turn: Turn, *, now_ms: in
         min(turn.want, MAX_ITEMS),
         turn.rate_limit,
         turn.rate_period_ms,
+        int(turn.quiet),
         len(policies),
         len(turn.acks),
     )
@@ -158,9 +161,32 @@ def _answer(reply: list[Any]) -> Answer:
     return Answer(now, due, waiting, wait, accepted.decode(), jobs)
 
 
-async def wait_for_wake(client: AsyncCommands, keys: QueueKeys, timeout_s: float) -> bool:
-    """Block until something is to be claimed, or the time is over; whether it was the former."""
-    return await client.execute_command("BLPOP", keys.wake, timeout_s) is not None
+async def step_when_woken(
+    lane: Lane, keys: QueueKeys, turn: Turn, timeout_s: float
+) -> tuple[bool, Answer]:
+    """A step that the server makes at the moment of a wake-up, or when the time is over.
+
+    It stands behind the blocking call in the pipeline of one connection: the server reads it when
+    that call is over. So a job is on its way as soon as it is enqueued, without a further round
+    trip, and no wake-up is taken by a worker that does not come to its step.
+
+    Returns:
+        (whether there was a wake-up, the answer of the step).
+    """
+    woken = await lane.begin("BLPOP", keys.wake, timeout_s)
+    try:
+        answer = await step(lane, keys, turn)
+    except BaseException:
+        woken.cancel()
+        raise
+    return await woken is not None, answer
+
+
+class Lane(AsyncCommands, Protocol):
+    """A connection on which calls may follow each other without waiting for answers."""
+
+    async def begin(self, *args: Any) -> asyncio.Future[Any]:
+        """Send one command; its future answer."""
 
 
 class Verdict(StrEnum):

@@ -6,7 +6,9 @@ import struct
 from typing import Any, NamedTuple
 
 _FORMAT = struct.Struct(">HdHHHBddI")
-_ENQUEUED = struct.Struct(">d")
+_PLACE = struct.Struct(">d")
+#: Bytes before an envelope: when it was enqueued, in ms since 1970 (until the year 10889).
+ENQUEUED_BYTES = 6
 CANCEL_ASKED, HAS_HISTORY = 1, 2
 _NEW = (3, 0, 0, 0, 0, HAS_HISTORY, 0, 0, 0)
 #: Sequence numbers of one priority: score = priority * SPAN + sequence.
@@ -58,14 +60,14 @@ def first_record(score: float, enqueued_ms: float) -> Record:
 
 def late_name(sequence: float, job_id: str) -> bytes:
     """The name of a delayed job in `later`: jobs due in one millisecond sort by sequence."""
-    return _ENQUEUED.pack(sequence) + job_id.encode()
+    return _PLACE.pack(sequence) + job_id.encode()
 
 
 def late_id(name: bytes) -> str:
     """The id of a job by its name in `later`."""
-    return name[_ENQUEUED.size :].decode()
+    return name[_PLACE.size :].decode()
 
 
-def split_body(data: bytes) -> tuple[float, bytes]:
+def split_body(data: bytes) -> tuple[int, bytes]:
     """(time of enqueue in ms by the server's clock, envelope) of a stored body."""
-    return _ENQUEUED.unpack_from(data)[0], data[_ENQUEUED.size :]
+    return int.from_bytes(data[:ENQUEUED_BYTES]), data[ENQUEUED_BYTES:]

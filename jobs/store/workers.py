@@ -42,9 +42,9 @@ async def all_queues(client: AsyncCommands, prefix: str) -> list[str]:
 async def beat(
     client: AsyncCommands, keys: QueueKeys, worker: str, data: dict[str, Any], stale_ms: int
 ) -> tuple[int, bool]:
-    """Note that `worker` is alive; the server's time in ms, and whether jobs are to be claimed."""
-    now, unseen = await script("beat")(client, keys, (0, worker, stale_ms, to_json(data)))
-    return now, unseen == 1
+    """Note that `worker` is alive; the server's time in ms, and whether a delayed job is overdue."""
+    now, overdue = await script("beat")(client, keys, (0, worker, stale_ms, to_json(data)))
+    return now, overdue == 1
 
 
 async def leave(client: AsyncCommands, keys: QueueKeys, worker: str, stale_ms: int) -> int:

@@ -9,11 +9,9 @@ import base64
 import logging
 import pickle
 import signal
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
-from zlib import crc32
 
 import pytest
 import redis.asyncio.sentinel
@@ -22,6 +20,7 @@ from arq.jobs import JobStatus
 
 import jobs
 from jobs import Client, Job, JobFailed, State, func
+from jobs.codec import encode_body
 from jobs.keys import queue_keys
 from jobs.store import queue as store
 from tests.helpers.arq_app import (
@@ -258,8 +257,8 @@ async def test_arq_E12_pickle_written_straight_to_the_server_is_never_loaded(
     pool: Client, redis_settings: RedisSettings, tmp_path: Path, header: bool
 ) -> None:
     bomb = pickle.dumps({"f": "add", "a": (Bomb(tmp_path / "boom"),), "k": {}, "o": {}})
-    envelope = struct.pack(">BBI", 1, ord("x"), crc32(bomb, crc32(b"evil"))) if header else b""
-    await store.enqueue(pool, KEYS, [store.Entry("evil", envelope + bomb, 3)], again=False)
+    body = encode_body("evil", "add", [], {}, serializer=lambda _: bomb) if header else bomb
+    await store.enqueue(pool, KEYS, [store.Entry("evil", body, 3)], again=False)
     worker = await burst([add], redis_settings)
     job: Job[Any] = Job("evil", pool)
     assert await job.state() is State.parked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -15,6 +14,7 @@ from jobs import Client, Keep, Queue, Request, State, fixed, job
 from jobs.context import Context
 from jobs.errors import JobExpired, JobNotFound
 from jobs.keys import queue_keys
+from jobs.store.record import ENQUEUED_BYTES, split_body
 from tests.helpers.acting import act
 from tests.helpers.keyspace import untyped
 from tests.helpers.waiting import wait_until
@@ -155,8 +155,8 @@ async def test_an_expired_job_keeps_its_arguments(client: Client, redis_url: str
     late = await act.options(client=client, expires=0.01).enqueue("ok", "kept")
     keys = queue_keys("default")
     stored: Any = await untyped(client).hget(keys.body, late.id)
-    (enqueued,) = struct.unpack(">d", stored[:8])
-    aged = struct.pack(">d", enqueued - 5_000) + stored[8:]
+    enqueued, envelope = split_body(stored)
+    aged = (enqueued - 5_000).to_bytes(ENQUEUED_BYTES) + envelope
     await untyped(client).hset(keys.body, late.id, aged)
     async with running(redis_url) as worker:
         with pytest.raises(JobExpired, match=r"not started within 0.01 s"):

@@ -50,8 +50,8 @@ async def client(redis_url: str) -> AsyncIterator[Client]:
 
 
 def is_wake(request: bytes) -> bool:
-    """The connection that waits for a wake-up."""
-    return b"BLPOP" in request.upper()
+    """The connection that waits for a wake-up, and for the step that stands behind it."""
+    return b"BLPOP" in request.upper() or b"#\r\n" in request
 
 
 def is_step(request: bytes) -> bool:

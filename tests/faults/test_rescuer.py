@@ -37,9 +37,7 @@ async def leased(client: Client) -> None:
 
 
 def rescuer(client: Client) -> Rescuer:
-    return Rescuer(
-        Link(client), {QUEUE: KEYS}, lease_ms=LEASE_MS, most_losses=3, keep_failed=KEEP
-    )
+    return Rescuer(Link(client), {QUEUE: KEYS}, lease_ms=LEASE_MS, most_losses=3, keep_failed=KEEP)
 
 
 async def looks(rescuer: Rescuer) -> dict[str, str]:

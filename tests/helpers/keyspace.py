@@ -13,7 +13,15 @@ from redis.asyncio import Redis
 
 from jobs.keys import PREFIX, QueueKeys
 from jobs.states import TERMINAL, State
-from jobs.store.record import SPAN, Record, late_id, late_name, split_body, unpack_record
+from jobs.store.record import (
+    ENQUEUED_BYTES,
+    SPAN,
+    Record,
+    late_id,
+    late_name,
+    split_body,
+    unpack_record,
+)
 from jobs.store.show import STATE_KEYS
 from tests.helpers.servers import ttls_of
 
@@ -226,4 +234,4 @@ def _kept(found: Dump, job_id: str) -> int:
     """The bytes that a kept job takes in `body` and `result`."""
     body = found.get("body", {}).get(job_id)
     lines = found.get("result", {}).get(job_id)
-    return (8 + len(body[1]) if body else 0) + (len(b"\n".join(lines)) if lines else 0)
+    return (ENQUEUED_BYTES + len(body[1]) if body else 0) + (len(b"\n".join(lines)) if lines else 0)

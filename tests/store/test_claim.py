@@ -27,7 +27,7 @@ async def test_a_claim_leases_the_job_and_writes_its_record(steps: Steps) -> Non
     answer = await steps.step(want=1)
     (job,) = answer.jobs
     assert (job.id, job.body, job.enqueued_ms) == ("a", b"<a>", NOW)
-    assert job.record == record(sequence=1.0, size=8 + len(b"<a>"))
+    assert job.record == record(sequence=1.0, size=6 + len(b"<a>"))
     assert (answer.now_ms, answer.waiting, answer.next_due_ms) == (NOW, 1, -1)
     assert await steps.changes(before) == {
         "ready": {"b": score(3, 2)},
@@ -137,7 +137,7 @@ async def test_an_end_is_kept_with_its_line(steps: Steps, verb: Verb) -> None:
         state: {"a": NOW + 5_000},
         "expiry": {"a": NOW + 65_000},
         "result": {"a": [b"line"]},
-        "config": {"sequence": 1, "token": 1, f"bytes:{state}": 8 + 3 + 4},
+        "config": {"sequence": 1, "token": 1, f"bytes:{state}": 6 + 3 + 4},
         "stats": SEEDED | RAN | {f"{MINUTE}:{state}": 1},
         "claims": {"w": 2},
     }

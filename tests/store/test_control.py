@@ -34,7 +34,7 @@ async def test_a_waiting_job_is_cancelled_at_once(steps: Steps) -> None:
         "cancelled": {"a": NOW},
         "expiry": {"a": NOW + 60_000},
         "result": {"a": [b"stop"]},
-        "config": {"sequence": 2, "bytes:cancelled": 8 + 3 + 4},
+        "config": {"sequence": 2, "bytes:cancelled": 6 + 3 + 4},
         "stats": {f"{MINUTE}:enqueued": 2, f"{MINUTE}:cancelled": 1},
     }
 

@@ -97,7 +97,7 @@ async def test_a_job_that_kills_its_workers_is_failed_as_poison(steps: Steps) ->
     assert found["expiry"] == {"a": NOW + 60_000}
     assert found["result"] == {"a": [b"lost"] * 3}
     assert found["record"]["a"] == record(sequence=1.0, token=3, losses=3, flags=BEGUN)
-    assert found["config"]["bytes:failed"] == 8 + 3 + len(b"lost\nlost\nlost")
+    assert found["config"]["bytes:failed"] == 6 + 3 + len(b"lost\nlost\nlost")
     stats = await steps.stats()
     assert (stats["lost"], stats["failed"]) == (3, 1)
     await steps.assert_sound()

@@ -28,10 +28,10 @@ async def test_the_newest_are_kept_by_count(steps: Steps) -> None:
 
 
 async def test_the_newest_are_kept_by_bytes(steps: Steps) -> None:
-    """Each job takes 8 + 5 bytes of body and 4 of history."""
-    await finish_many(steps, 10, (-1, -1, 3 * 17))
+    """Each job takes 6 + 5 bytes of body and 4 of history."""
+    await finish_many(steps, 10, (-1, -1, 3 * 15))
     assert await kept(steps) == ["007", "008", "009"]
-    await finish_many(steps, 10, (-1, -1, 3 * 17 - 1))
+    await finish_many(steps, 10, (-1, -1, 3 * 15 - 1))
     assert len(await kept(steps)) == 2
     await steps.assert_sound()
 
@@ -143,5 +143,5 @@ async def test_a_returned_jobs_history_counts_as_kept_bytes_once_it_ends(steps: 
     await steps.finish("a", Verb.complete)
     found = await steps.dump()
     assert found["config"] == {
-        "sequence": 2, "token": 2, "bytes:failed": 0, "bytes:completed": 8 + 3 + len(b"line\nline")
+        "sequence": 2, "token": 2, "bytes:failed": 0, "bytes:completed": 6 + 3 + len(b"line\nline")
     }  # fmt: skip

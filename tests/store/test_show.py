@@ -31,7 +31,7 @@ async def test_jobs_are_read_as_they_are_stored(steps: Steps) -> None:
     _, _, running, done, waiting = found
     assert done is not None
     assert done.history == [b"line", b"line"]
-    size = 8 + len(b"<done>") + len(b"line\nline")
+    size = 6 + len(b"<done>") + len(b"line\nline")
     assert done.record == record(token=2, failures=1, sequence=2.0, flags=BEGUN, size=size)
     assert waiting is not None
     assert waiting.record == record(2, 0, sequence=4.0), "read from its place in line"

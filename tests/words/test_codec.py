@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, RootModel
 
-from jobs.codec import MAX_BODY_BYTES, VERSION, decode_body, encode_body
-from jobs.errors import InvalidPayload, PayloadTooLarge, UnreadableBody
+from jobs.codec import (
+    MAX_BODY_BYTES,
+    MAX_FUNCTION_BYTES,
+    decode_body,
+    encode_body,
+    rebind_body,
+)
+from jobs.errors import InvalidOption, InvalidPayload, PayloadTooLarge, UnreadableBody
 
 TEXT = st.text(max_size=12)
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
@@ -50,11 +59,12 @@ def test_an_own_serializer_writes_the_same_call(call: Call) -> None:
 
 @given(call=CALLS, data=st.data(), owned=st.booleans())
 def test_any_changed_byte_is_found(call: Call, data: st.DataObject, owned: bool) -> None:
-    """S28; also the byte that names the codec, which makes other bytes of the same document."""
+    """S28; also the byte that names the kind, which makes another call of the same document."""
     job_id, *rest = call
     body = bytearray(encode_body(job_id, *rest, serializer=own if owned else None))
-    at = data.draw(st.integers(0, len(body) - 1) | st.sampled_from([0, 1]))
-    body[at] ^= data.draw(st.integers(1, 255) | st.just(ord("j") ^ ord("x")))
+    at = data.draw(st.integers(0, len(body) - 1) | st.sampled_from([0, 5]))
+    kinds = [first ^ second for first in b"akjx" for second in b"akjx" if first != second]
+    body[at] ^= data.draw(st.integers(1, 255) | st.sampled_from(kinds))
     for deserializer in (None, json.loads):
         with pytest.raises(UnreadableBody):
             decode_body(job_id, bytes(body), deserializer)
@@ -83,10 +93,101 @@ def test_arbitrary_bytes_are_unreadable(junk: bytes) -> None:
         decode_body("a", junk)
 
 
-def test_a_newer_version_says_so() -> None:
-    body = bytes([VERSION + 1]) + encode_body("a", "f", [], {})[1:]
-    with pytest.raises(UnreadableBody, match=f"version {VERSION + 1} .* a newer release"):
-        decode_body("a", body)
+@given(call=CALLS, other=st.text(min_size=1, max_size=20), owned=st.booleans())
+def test_a_body_can_be_bound_to_another_job(call: Call, other: str, owned: bool) -> None:
+    """What a generated id needs that turned out to be taken."""
+    job_id, *rest = call
+    serializer = own if owned else None
+    body = encode_body(job_id, *rest, serializer=serializer)
+    assert rebind_body(other, body) == encode_body(other, *rest, serializer=serializer)
+
+
+def forged(kind: bytes, document: bytes, name: bytes = b"f") -> bytes:
+    """A body of job "a" whose checksum fits."""
+    rest = bytes([len(name)]) + name + document
+    return struct.pack(">cI", kind, crc32(b"a" + kind + rest)) + rest
+
+
+@pytest.mark.parametrize("kind", [b"z", b"\0", b"\1"])
+def test_a_kind_of_another_release_says_so(kind: bytes) -> None:
+    """Also when its checksum is another one."""
+    for body in (forged(kind, b"[]"), kind + forged(kind, b"[]")[1:3] + b"?" * 9):
+        with pytest.raises(UnreadableBody, match=r"is of the kind .* a newer release") as caught:
+            decode_body("a", body, json.loads)
+        assert repr(kind) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "options", "kind", "document"),
+    [
+        ([1], {}, {}, b"a", b"[1]"),
+        ([], {}, None, b"a", b"[]"),
+        ([], {"b": 1}, {}, b"k", b'{"b":1}'),
+        ([1], {"b": 1}, {}, b"j", b'[[1],{"b":1},{}]'),
+        ([], {}, {"attempts": 2}, b"j", b'[[],{},{"attempts":2}]'),
+    ],
+)
+def test_the_bytes_of_a_body(
+    args: Any, kwargs: Any, options: Any, kind: bytes, document: bytes
+) -> None:
+    """As the head of the module has them, and no more of them than needed."""
+    body = encode_body("a", "né", args, kwargs, options)
+    assert body == forged(kind, document, "né".encode())
+    assert decode_body("a", body) == ("né", args, kwargs, options or {})
+
+
+class Nothing(BaseModel):
+    """A payload without fields."""
+
+
+class Several(RootModel[dict[str, int]]):
+    """A payload that says that it is empty."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(("model", "kwargs"), [(Nothing(), {}), (Several({"a": 1}), {"a": 1})])
+def test_a_model_is_never_taken_for_empty(model: Any, kwargs: dict[str, Any]) -> None:
+    assert decode_body("a", encode_body("a", "f", [], model)) == ("f", [], kwargs, {})
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "🦄"])
+def test_the_length_of_a_functions_name_counts_in_bytes(letter: str) -> None:
+    most = letter * (MAX_FUNCTION_BYTES // len(letter.encode()))
+    assert decode_body("a", encode_body("a", most, [], {})).function == most
+    with pytest.raises(InvalidOption, match="a function has at most 255 bytes, this one has 25"):
+        encode_body("a", most + letter, [], {})
+
+
+def test_a_functions_name_is_unicode_text() -> None:
+    with pytest.raises(InvalidOption, match="is Unicode text, not"):
+        encode_body("a", "\ud800", [], {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "name"),
+    [
+        (b"a", b"{}", b"f"),
+        (b"a", b"1", b"f"),
+        (b"k", b"[]", b"f"),
+        (b"k", b"null", b"f"),
+        (b"j", b"[1]", b"f"),
+        (b"j", b"[[],{}]", b"f"),
+        (b"j", b"[[],{},{},{}]", b"f"),
+        (b"a", b"", b"f"),
+        (b"a", b"[]", b"\xff"),
+    ],
+)
+def test_a_forged_document_is_unreadable(kind: bytes, document: bytes, name: bytes) -> None:
+    with pytest.raises(UnreadableBody, match="is no job"):
+        decode_body("a", forged(kind, document, name))
+
+
+def test_a_name_that_is_longer_than_the_body_is_unreadable() -> None:
+    rest = b"\xfff[]"
+    with pytest.raises(UnreadableBody, match="is no job"):
+        decode_body("a", struct.pack(">cI", b"a", crc32(b"aa" + rest)) + rest)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +195,9 @@ def test_a_newer_version_says_so() -> None:
 )
 def test_a_document_of_another_shape_is_unreadable(document: bytes) -> None:
     """Its checksum fits: a serializer that writes something else, or a forger."""
-    forged = encode_body("a", "f", [], {}, serializer=lambda _: document)
+    body = encode_body("a", "f", [], {}, serializer=lambda _: document)
     with pytest.raises(UnreadableBody):
-        decode_body("a", forged, json.loads)
+        decode_body("a", body, json.loads)
 
 
 # -- depth ---------------------------------------------------------------------------------
@@ -157,6 +258,11 @@ def test_the_limit_counts_bytes_not_characters() -> None:
 def test_what_json_cannot_say_is_refused(value: Any) -> None:
     with pytest.raises(InvalidPayload, match="the payload of 'f' does not validate: arguments: "):
         encode_body("a", "f", [value], {})
+
+
+def test_a_serializer_that_makes_text_is_told_so() -> None:
+    with pytest.raises(InvalidPayload, match="bytes"):
+        encode_body("a", "f", [], {}, serializer=json.dumps)  # type: ignore[arg-type]
 
 
 def test_a_serializer_that_fails_is_told_about_its_own_error() -> None:

@@ -1,17 +1,16 @@
 #!lua flags=allow-oom
 -- Notes that a worker is alive and forgets those that have not been heard of.
--- keys: workers claims ready later
+-- keys: workers claims later
 -- args: now:int worker:str stale_ms:int data:str
--- returns: now, and whether jobs wait or are overdue, which a lost wake-up left unseen (1 or 0)
+-- returns: now, and 1 if a delayed job is overdue, which a lost wake-up left unseen (else 0)
 -- include: time
 local all = redis.call('HGETALL', workers)
 for i = 1, #all, 2 do
   if struct.unpack('>d', all[i + 1]) < now - stale_ms then
     redis.call('HDEL', workers, all[i])
-    redis.call('HDEL', claims, all[i])
+    redis.call('HDEL', claims, all[i], all[i] .. '#')
   end
 end
 redis.call('HSET', workers, worker, struct.pack('>d', now) .. data)
 local head = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')[2]
-local unseen = redis.call('ZCARD', ready) > 0 or (head and tonumber(head) <= now)
-return {now, unseen and 1 or 0}
+return {now, head and tonumber(head) <= now and 1 or 0}

@@ -4,6 +4,7 @@
 -- args: now:int again:int rest:list
 --   again: 1 when the same call is repeated after a lost answer: an equal body is its own success
 --   rest, six a job: id, body, priority, delay ms, due ms (0: by the delay), ms the id stays taken
+--     (-1: a generated id, which takes the place of no other job, not even of one that has ended)
 -- returns: one character a job: + added, = held by a job, - taken by an earlier one
 -- include: time record wake drop state vacate add
 local FIELDS = 6
@@ -14,19 +15,18 @@ local reserved = redis.call('EXISTS', taken) == 1 and redis.call('ZMSCORE', take
 local answers, seen, reserve = {}, {}, {}
 for n, id in ipairs(ids) do
   local at = rest + (n - 1) * FIELDS
-  local data = ARGV[at + 1]
-  if again == 1 and held[n] and string.sub(held[n], 9) == data then
-    answers[n] = '+'
-  elseif seen[id] then
+  local data, ttl = ARGV[at + 1], tonumber(ARGV[at + 5])
+  if seen[id] then
     answers[n] = '='
+  elseif again == 1 and held[n] and string.sub(held[n], ENQUEUED_BYTES + 1) == data then
+    answers[n] = '+'
   elseif reserved[n] and tonumber(reserved[n]) > now and not held[n] then
     answers[n] = '-'
-  elseif held[n] and ((reserved[n] and tonumber(reserved[n]) > now) or not vacate(id)) then
+  elseif held[n] and (ttl < 0 or (reserved[n] and tonumber(reserved[n]) > now) or not vacate(id)) then
     answers[n] = '='
   else
     answers[n] = '+'
     add(id, data, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]))
-    local ttl = tonumber(ARGV[at + 5])
     if ttl > 0 then
       reserve[#reserve + 1] = now + ttl
       reserve[#reserve + 1] = id

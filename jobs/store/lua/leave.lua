@@ -5,7 +5,7 @@
 -- returns: how many other workers were heard of lately
 -- include: time
 redis.call('HDEL', workers, worker)
-redis.call('HDEL', claims, worker)
+redis.call('HDEL', claims, worker, worker .. '#')
 local alive = 0
 local all = redis.call('HGETALL', workers)
 for i = 2, #all, 2 do

@@ -17,7 +17,7 @@ if head then
     local _, _, _, _, _, _, _, available = unpack_record(packed)
     reply[2] = available
   elseif stored then
-    reply[2] = struct.unpack('>d', stored)
+    reply[2] = enqueued_at(stored)
   end
 end
 return reply

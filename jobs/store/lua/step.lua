@@ -1,13 +1,15 @@
 #!lua flags=allow-oom
 -- One turn of a worker at a queue: writes the ends of attempts, makes due jobs waiting, claims more.
 -- keys: ready later leases body record result completed failed cancelled expired parked expiry config claims stats waiters rate wake
--- args: now:int worker:str request:int lease_ms:int want:int rate_limit:int rate_period:int policies:int acks:int rest:list
+-- args: now:int worker:str request:int lease_ms:int want:int rate_limit:int rate_period:int quiet:int policies:int acks:int rest:list
 --   request: grows with each call of a worker; the same number again repeats the last answer, and
 --     a smaller one, a call that was lost on the way and comes late, does nothing
+--   quiet: 1 to do nothing at all unless a job waits; the answer then begins with 0
 --   rest: three numbers a policy (age ms, count, bytes; -1 no limit), then three arguments an ack:
 --     id, facts (see lib/ack.lua), history line
 -- returns: now, ms until the next delayed job is due (-1 none), jobs left waiting, ms until the
 --   rate allows a claim (-1 now), one character an ack (1 written, 0 stale), then id, body, record a job
+if quiet == 1 and redis.call('ZCARD', ready) == 0 then return {0, -1, 0, -1, ''} end
 -- include: time record wake count drop keep ack stage claim
 local reply = {now, -1, 0, -1, ''}
 local last = redis.call('HGET', claims, worker)
@@ -25,7 +27,7 @@ elseif previous and previous[1] == request then
     end
   end
 else
-  awaited = redis.call('EXISTS', waiters) == 1
+  awaited = acks > 0 and redis.call('EXISTS', waiters) == 1
   local chosen = {}
   for i = 1, policies do
     local at = rest + (i - 1) * 3

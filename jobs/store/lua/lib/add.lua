@@ -1,7 +1,7 @@
 -- adds jobs that were checked to be new: the body always, a record only where defaults do not do
 local bodies, due, readied = {}, {}, {}
 local number = 0
-local stamp = struct.pack('>d', now)
+local stamp = struct.pack(ENQUEUED, now)
 local function add(id, data, priority, delay, at)
   bodies[#bodies + 1] = id
   bodies[#bodies + 1] = stamp .. data

@@ -29,7 +29,7 @@ local function lease(popped, reply)
       local score = tonumber(popped[2 * n])
       local priority, failures, losses, interruptions, flags = math.floor(score / SPAN), 0, 0, 0, 0
       local _
-      local sequence, available = score % SPAN, struct.unpack('>d', stored[n])
+      local sequence, available = score % SPAN, enqueued_at(stored[n])
       if packed[n] then
         priority, _, failures, losses, interruptions, flags, sequence, available = unpack_record(packed[n])
       end
