@@ -128,8 +128,17 @@ class Client(ArqRedis):
         """
         args = (payload,) if isinstance(payload, BaseModel) else ()
         kwargs = {} if args or payload is None else dict(cast("Mapping[str, Any]", payload))
-        request = Request(function, args, kwargs, cast("EnqueueOptions", options))
-        return (await self.enqueue_many([request]))[0]
+        return await self.enqueue_one(
+            Request(function, args, kwargs, cast("EnqueueOptions", options))
+        )
+
+    async def enqueue_one(self, request: Request) -> Job[Any]:
+        """Enqueue one job as it was requested by `function.request(…)`.
+
+        Raises:
+            The same as `enqueue`.
+        """
+        return await self._submit_one(self._preparer().prepare(request))
 
     async def enqueue_many(self, requests: Sequence[Request]) -> list[Job[Any]]:
         """Enqueue many jobs, 100 a round trip; the handles are in the order of the requests.
@@ -141,7 +150,9 @@ class Client(ArqRedis):
             repeating the call is safe when the requests have ids.
         """
         preparer = self._preparer()
-        return await self._submit([preparer.prepare(request) for request in requests])
+        prepared = [preparer.prepare(request) for request in requests]
+        answers = await self._sender.send(prepared)
+        return [self._handle(item, answer) for item, answer in zip(prepared, answers, strict=True)]
 
     async def enqueue_stream(self, requests: Iterable[Request]) -> int:
         """Enqueue as many jobs as `requests` gives, in constant memory and the quickest way.
@@ -196,26 +207,23 @@ class Client(ArqRedis):
         prepared = self._preparer().prepare(
             Request(function, args, kwargs, options), first_attempt=_job_try or 1
         )
-        job = (await self._submit([prepared]))[0]
+        job = await self._submit_one(prepared)
         return None if job.duplicate else job
 
     def _preparer(self) -> Preparer:
-        return Preparer(
-            keys.check_name(self.default_queue_name), self.max_body_bytes, self.job_serializer
-        )
+        settings = (self.default_queue_name, self.max_body_bytes, self.job_serializer)
+        known, preparer = self.__dict__.get("_own_preparer", (None, None))
+        if known != settings:
+            preparer = Preparer(keys.check_name(settings[0]), *settings[1:])
+            self.__dict__["_own_preparer"] = settings, preparer
+        return cast("Preparer", preparer)
 
-    async def _submit(self, prepared: Sequence[Prepared]) -> list[Job[Any]]:
-        answers = await self._sender.send(prepared)
-        return [
-            Job(
-                item.entry.id,
-                self,
-                item.queue,
-                duplicate=answer is not Added.added,
-                convert=item.convert,
-            )
-            for item, answer in zip(prepared, answers, strict=True)
-        ]
+    async def _submit_one(self, prepared: Prepared) -> Job[Any]:
+        return self._handle(prepared, await self._sender.send_one(prepared))
+
+    def _handle(self, item: Prepared, answer: Added) -> Job[Any]:
+        duplicate = answer is not Added.added
+        return Job(item.entry.id, self, item.queue, duplicate=duplicate, convert=item.convert)
 
     # -- jobs ------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class JobFunction(Generic[P, R]):
         Raises:
             The same as `Client.enqueue`.
         """
-        return (await current_client().enqueue_many([self.request(*args, **kwargs)]))[0]
+        return await current_client().enqueue_one(self.request(*args, **kwargs))
 
     def options(self, **options: Unpack[CallOptions]) -> Call[P, R]:
         """This function with options for one call: `f.options(delay="5m").enqueue(…)`.
@@ -107,7 +107,7 @@ class ModelFunction(JobFunction[[M], R]):
             The same as `Client.enqueue`.
         """
         if not options:
-            return (await current_client().enqueue_many([self.request(payload)]))[0]
+            return await current_client().enqueue_one(self.request(payload))
         return await Call[[M], R](self, options).enqueue(payload)
 
     def request(self, payload: M, /, **options: Unpack[EnqueueOptions]) -> Request:
@@ -133,7 +133,7 @@ class Call(Generic[P, R]):
             The same as `Client.enqueue`.
         """
         client = self._client or current_client()
-        return (await client.enqueue_many([self.request(*args, **kwargs)]))[0]
+        return await client.enqueue_one(self.request(*args, **kwargs))
 
     def request(self, *args: P.args, **kwargs: P.kwargs) -> Request:
         """One job for `Client.enqueue_many`."""

@@ -31,10 +31,11 @@ class IdMaker:
     that happens once in millions of ids.
     """
 
-    __slots__ = ("_count", "_head", "_lock", "_ms")
+    __slots__ = ("_count", "_epoch", "_head", "_lock", "_ms", "_start")
 
     def __init__(self) -> None:
         self._ms, self._head, self._count = 0, "", _COUNTED
+        self._epoch, self._start = -1, ""
         self._lock = Lock()
 
     def __call__(self) -> str:
@@ -54,13 +55,19 @@ class IdMaker:
 
     def _begin(self, ms: int) -> None:
         self._ms = ms
-        high, self._count = divmod(secrets.randbits(64) % _SEVEN, _COUNTED)
-        number = ms % _SEVEN * (_SEVEN // _COUNTED) + high
-        pairs = []
-        for _ in range(5):
-            number, pair = divmod(number, _PAIR)
-            pairs.append(_PAIRS[pair])
-        self._head = "".join(reversed(pairs))
+        epoch, last = divmod(ms, _PAIR)
+        if epoch != self._epoch:  # once in four seconds
+            self._epoch, self._start = epoch, _five_digits(epoch)
+        high, self._count = divmod(int.from_bytes(os.urandom(8)) % _SEVEN, _COUNTED)
+        pair, digit = divmod(high, len(_DIGITS))
+        self._head = self._start + _PAIRS[last] + _PAIRS[pair] + _DIGITS[digit]
+
+
+def _five_digits(number: int) -> str:
+    """The last five digits of a number."""
+    rest, last = divmod(number, len(_DIGITS))
+    first, second = divmod(rest % _COUNTED, _PAIR)
+    return _PAIRS[first] + _PAIRS[second] + _DIGITS[last]
 
 
 new_id = IdMaker()

@@ -69,6 +69,15 @@ class Sender:
             await end_tasks(*under_way)
         return answers
 
+    async def send_one(self, prepared: Prepared) -> Added:
+        """What became of one job.
+
+        Raises:
+            The same as `send`.
+        """
+        (answer,) = await self._send(prepared.queue, [prepared])
+        return answer
+
     async def _send(self, queue: str, chunk: Sequence[Prepared]) -> list[Added]:
         answers = await self._call(queue, chunk)
         if answers.count(Added.added) == len(chunk):

@@ -10,6 +10,8 @@ from redis.exceptions import OutOfMemoryError
 
 from jobs.durations import MAX_MS
 from jobs.store.queue import Entry
+from jobs.store.show import size
+from tests.helpers.keyspace import untyped
 from tests.helpers.servers import MakeServer
 from tests.store.steps import MINUTE, NOW, Steps, record, score
 
@@ -146,6 +148,31 @@ async def test_the_same_call_repeated_is_its_own_success(steps: Steps) -> None:
     again = await steps.put([*entries, Entry("d", b"D", 3)], again=True)
     assert first == again == ["+", "+", "+", "="]
     assert await steps.changes(before) == {}
+
+
+async def test_an_id_twice_in_a_repeated_call_is_one_success(steps: Steps) -> None:
+    """Of two equal bodies only the first was added by the call whose answer was lost."""
+    first = await steps.add("a", "a")
+    assert first == await steps.add("a", "a", again=True) == "+="
+
+
+async def test_a_generated_id_takes_the_place_of_no_ended_job(steps: Steps) -> None:
+    await steps.add("a")
+    await steps.finish("a")
+    before = await steps.dump()
+    assert await steps.put([Entry("a", b"B", 3, id_ttl_ms=-1)]) == ["="]
+    assert await steps.changes(before) == {}
+    assert await steps.put([Entry("b", b"B", 3, id_ttl_ms=-1)]) == ["+"]
+    assert "taken" not in await steps.dump()
+
+
+async def test_a_damaged_body_stops_no_queue(steps: Steps) -> None:
+    """It is too short for the time of its enqueue, which is then that of the claim."""
+    await steps.add("a", "b")
+    await untyped(steps.client).hset(steps.keys.body, "a", b"1")
+    assert (await size(steps.client, steps.keys, now_ms=steps.now)).oldest_ms == NOW
+    jobs = await steps.claim()
+    assert [(job.id, job.record.available_ms) for job in jobs] == [("a", NOW), ("b", NOW)]
 
 
 async def test_a_repeated_call_finds_its_jobs_also_when_they_have_run(steps: Steps) -> None:
