@@ -1,7 +1,8 @@
-"""Ids of jobs: 14 letters and digits that sort by the time at which they were made.
+"""Ids of jobs: 12 letters and digits that sort by the time at which they were made.
 
-Fourteen, because a server's allocator gives them, with a byte before and one behind, 16 bytes;
-one letter more takes 24 or 32, twice for each job.
+Twelve, because the allocators of servers give them, with what stands around them, 16 or 24 bytes;
+the next size is 16 bytes more, twice for each job. Producers that make ids in the same millisecond
+may meet; the sender then takes another id.
 """
 
 from __future__ import annotations
@@ -17,14 +18,13 @@ from jobs import clock
 _DIGITS = digits + ascii_uppercase + ascii_lowercase
 _PAIRS = tuple(first + second for first in _DIGITS for second in _DIGITS)
 _PAIR = len(_PAIRS)
-#: Seven digits: of milliseconds since 1970, which last until 2081 and then begin anew.
-_SEVEN = len(_DIGITS) ** 7
-#: The last four digits count; the ten before them are made once in a millisecond.
+#: The last four digits count; the eight before them are made once in a millisecond.
 _COUNTED = _PAIR**2
+_FIVE = len(_DIGITS) * _COUNTED
 
 
 class IdMaker:
-    """Makes the ids of one process: 7 digits of milliseconds, then 7 that are random at the first
+    """Makes the ids of one process: 7 digits of milliseconds, then 5 that are random at the first
     id of a millisecond and grow by one after it, so that they come in order.
 
     Where the counted digits come to their end, the next millisecond is begun ahead of its time;
@@ -58,9 +58,8 @@ class IdMaker:
         epoch, last = divmod(ms, _PAIR)
         if epoch != self._epoch:  # once in four seconds
             self._epoch, self._start = epoch, _five_digits(epoch)
-        high, self._count = divmod(int.from_bytes(os.urandom(8)) % _SEVEN, _COUNTED)
-        pair, digit = divmod(high, len(_DIGITS))
-        self._head = self._start + _PAIRS[last] + _PAIRS[pair] + _DIGITS[digit]
+        high, self._count = divmod(int.from_bytes(os.urandom(8)) % _FIVE, _COUNTED)
+        self._head = self._start + _PAIRS[last] + _DIGITS[high]
 
 
 def _five_digits(number: int) -> str:

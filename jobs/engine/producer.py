@@ -113,7 +113,7 @@ class Producer:
         self._acks: deque[tuple[Run, store.Ack]] = deque()
         self._sent: tuple[store.Turn, list[tuple[Run, store.Ack]]] | None = None
         self._request = 0
-        self._lately = 0
+        self._before = self._lately = 0
         self._ahead = 0
         limited = station.queue.rate is not None or station.budget.left is not None
         self._exact = limited or station.concurrency == 1
@@ -211,8 +211,8 @@ class Producer:
         sent = [self._acks.popleft() for _ in range(min(MAX_ITEMS, len(self._acks)))]
         self._request += 1
         self._looks = False
-        self._ahead = max(self._lately, self._ahead * 3 // 4)
-        self._lately = 0
+        self._ahead = max(self._before + self._lately, self._ahead * 3 // 4)
+        self._before, self._lately = self._lately, 0
         turn = self._new_turn(station.worker, self._request)
         return replace(turn, want=self._want(), acks=[ack for _, ack in sent]), sent
 
@@ -229,7 +229,7 @@ class Producer:
 
     def _want(self) -> int:
         """How many jobs to claim: one for each free slot, and as many ahead as lately ended
-        during one round trip, so that no slot waits for the server.
+        during two round trips, so that no slot waits for the server.
 
         None ahead where that would be noticed: under a rate or a limit of a burst, and with one
         slot, so that a job which kills its worker takes no other with it.
@@ -274,7 +274,7 @@ class Producer:
         if ack is not None:
             self._acks.append((run, ack))
         if ack is not None and ack.verb is store.Verb.release:
-            self._ahead = self._lately = 0
+            self._ahead = self._before = self._lately = 0
         else:
             self._lately += 1
         if self._is_worth_a_step():

@@ -10,7 +10,7 @@ from arq.connections import ArqRedis
 from jobs.client import Client
 from jobs.connections import as_server_error, trouble
 from jobs.errors import ConfigurationError
-from jobs.keys import SCHEMA_VERSION
+from jobs.keys import SCHEMA_VERSION, schema_key
 from jobs.server_check import check_server, read_server, server_name
 from jobs.store.workers import agree_on_schema
 
@@ -50,7 +50,8 @@ async def check(client: Client) -> str:
     if schema != SCHEMA_VERSION:
         raise ConfigurationError(
             f"the data on this server has layout {schema}, this release reads {SCHEMA_VERSION}: "
-            "run the release that wrote it, or let its queues empty first"
+            "run the release that wrote it until its queues are empty, then delete the key "
+            f"{schema_key(client.prefix)}"
         )
     findings = check_server(info)
     for finding in findings:

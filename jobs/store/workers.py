@@ -42,7 +42,7 @@ async def all_queues(client: AsyncCommands, prefix: str) -> list[str]:
 async def beat(
     client: AsyncCommands, keys: QueueKeys, worker: str, data: dict[str, Any], stale_ms: int
 ) -> tuple[int, bool]:
-    """Note that `worker` is alive; the server's time in ms, and whether a delayed job is overdue."""
+    """Note that `worker` is alive; the server's time, and whether a delayed job is overdue."""
     now, overdue = await script("beat")(client, keys, (0, worker, stale_ms, to_json(data)))
     return now, overdue == 1
 

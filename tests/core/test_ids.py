@@ -1,4 +1,4 @@
-"""Ids: fourteen letters and digits, never two alike, in the order in which they were made."""
+"""Ids: twelve letters and digits, never two alike, in the order in which they were made."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from jobs import clock
 from jobs.ids import IdMaker, new_id
 
 ALPHABET = sorted(digits + ascii_letters)
-#: The most that a key may have for the 16 bytes of an allocator, with one before and one behind.
-LENGTH = 14
+#: The most that a key may have for the small sizes of the servers' allocators.
+LENGTH = 12
 
 
 def number(text: str) -> int:
@@ -57,7 +57,7 @@ def test_ids_of_one_millisecond_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_first_id_of_a_millisecond_is_random(monkeypatch: pytest.MonkeyPatch) -> None:
     at(1_700_000_000_000, monkeypatch)
     tails = {IdMaker()()[7:] for _ in range(2_000)}
-    assert len(tails) == 2_000
+    assert len(tails) > 1_995, "two of them meet by chance once in hundreds of runs"
     for place in range(7):
         assert len({tail[place] for tail in tails}) == len(ALPHABET)
 

@@ -6,7 +6,11 @@
 --   rest, six a job: id, body, priority, delay ms, due ms (0: by the delay), ms the id stays taken
 --     (-1: a generated id, which takes the place of no other job, not even of one that has ended)
 -- returns: one character a job: + added, = held by a job, - taken by an earlier one
--- include: time record wake drop state vacate add
+-- include: time record wake add
+local function make_room(id) -- what is seldom needed is made when it is: a function costs a call 0.3 µs
+-- include: drop state vacate
+  return vacate(id)
+end
 local FIELDS = 6
 local ids = {}
 for i = rest, #ARGV, FIELDS do ids[#ids + 1] = ARGV[i] end
@@ -22,7 +26,7 @@ for n, id in ipairs(ids) do
     answers[n] = '+'
   elseif reserved[n] and tonumber(reserved[n]) > now and not held[n] then
     answers[n] = '-'
-  elseif held[n] and (ttl < 0 or (reserved[n] and tonumber(reserved[n]) > now) or not vacate(id)) then
+  elseif held[n] and (ttl < 0 or (reserved[n] and tonumber(reserved[n]) > now) or not make_room(id)) then
     answers[n] = '='
   else
     answers[n] = '+'

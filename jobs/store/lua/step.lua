@@ -9,8 +9,8 @@
 --     id, facts (see lib/ack.lua), history line
 -- returns: now, ms until the next delayed job is due (-1 none), jobs left waiting, ms until the
 --   rate allows a claim (-1 now), one character an ack (1 written, 0 stale), then id, body, record a job
-if quiet == 1 and redis.call('ZCARD', ready) == 0 then return {0, -1, 0, -1, ''} end
 -- include: time record wake count drop keep ack stage claim
+if quiet == 1 and redis.call('ZCARD', ready) == 0 then return {0, -1, 0, -1, ''} end
 local reply = {now, -1, 0, -1, ''}
 local last = redis.call('HGET', claims, worker)
 local previous = last and cmsgpack.unpack(last)
