@@ -9,8 +9,27 @@
 --     id, facts (see lib/ack.lua), history line
 -- returns: now, ms until the next delayed job is due (-1 none), jobs left waiting, ms until the
 --   rate allows a claim (-1 now), one character an ack (1 written, 0 stale), then id, body, record a job
--- include: time record wake count drop keep ack stage claim
+-- include: time record wake count
 if quiet == 1 and redis.call('ZCARD', ready) == 0 then return {0, -1, 0, -1, ''} end
+local function write_ends()
+-- include: drop keep ack
+  awaited = redis.call('EXISTS', waiters) == 1
+  local chosen = {}
+  for i = 1, policies do
+    local at = rest + (i - 1) * 3
+    chosen[i] = {tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])}
+  end
+  return ack_all(rest + policies * 3, #ARGV, chosen)
+end
+local function until_next()
+  local head = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')[2]
+  return head and math.max(0, tonumber(head) - now) or -1
+end
+local function take_due()
+-- include: stage
+  stage()
+end
+-- include: claim
 local reply = {now, -1, 0, -1, ''}
 local last = redis.call('HGET', claims, worker)
 local previous = last and cmsgpack.unpack(last)
@@ -27,21 +46,14 @@ elseif previous and previous[1] == request then
     end
   end
 else
-  awaited = acks > 0 and redis.call('EXISTS', waiters) == 1
-  local chosen = {}
-  for i = 1, policies do
-    local at = rest + (i - 1) * 3
-    chosen[i] = {tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])}
-  end
-  reply[5] = ack_all(rest + policies * 3, #ARGV, chosen)
-  stage()
+  if acks > 0 then reply[5] = write_ends() end
+  if until_next() == 0 then take_due() end
   local ids, tokens = {}, {}
   if want > 0 then ids, tokens = claim(want, reply) end
   redis.call('HSET', claims, worker, cmsgpack.pack({request, ids, tokens, reply[5]}))
   write_counts()
 end
-local head = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')
-if #head > 0 then reply[2] = math.max(0, tonumber(head[2]) - now) end
+reply[2] = until_next()
 reply[3] = redis.call('ZCARD', ready)
 if reply[3] > 0 and reply[4] < 0 then ring() end
 return reply
