@@ -46,8 +46,8 @@ faults: venv ## kill, stall and fill servers and workers (minutes)
 	@mkdir -p $(BUILD)
 	@$(BIN)/python -m pytest -q -m faults --timeout 600 --junitxml=$(BUILD)/faults.xml $(ARGS)
 
-bench: venv ## measure speed; wants a quiet machine
-	@$(BIN)/python -m pytest -q -m bench --timeout 600 -s $(ARGS)
+bench: venv ## measure speed beside the peers (ARGS="compare --quick"); wants a quiet machine
+	@$(BIN)/python -m benchmarks $(or $(ARGS),all)
 
 lock: ## write requirements/*.txt anew (ARGS="--upgrade" for newer versions)
 	@$(FIND_PYTHON); "$$python" tools/lock.py $(ARGS)

@@ -45,7 +45,7 @@ class QueueKeys:
     expiry: str  #: zset id -> ms at which a kept terminal job is removed; prune
     config: str  #: hash: last sequence, last token, bytes kept for each state; never
     taken: str  #: zset job id -> ms until which the id stays taken; prune
-    claims: str  #: hash worker -> its last request and what it got; leave, prune
+    claims: str  #: hash worker (and worker#: naps) -> last request and its answer; leave, beat
     workers: str  #: hash worker -> JSON of its last heartbeat; leave, prune
     ticks: str  #: hash schedule -> last fired instant, ms; never
     stats: str  #: hash `<minute>:<counter>` -> count; prune

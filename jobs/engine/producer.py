@@ -120,6 +120,7 @@ class Producer:
         self._loop = asyncio.get_running_loop()
         self._kick = asyncio.Event()
         self._looks = False
+        self._alarm_s: float | None = None
         self._nudge: asyncio.TimerHandle | None = None
         self._nap_s = min(LONGEST_NAP_S, NAP_OF_LEASE * station.lease_ms / 1000)
         self._bell = Lane(station.link.client.connection_pool, self._nap_s + NAP_MARGIN_S)
@@ -154,6 +155,7 @@ class Producer:
         """Write the acks of all jobs that have ended; give back what calls under way claimed."""
         if self._napping is not None and not self.station.link.away:
             self._take(await self._recall(self._napping))
+            self._napping = None
         while self._acks or self._unanswered():
             await self.step()
         await asyncio.gather(*self._after, return_exceptions=True)
@@ -204,6 +206,7 @@ class Producer:
             self._sent = None
             self._settle(sent, answer.accepted)
             self._take(answer)
+            self._set_alarm(answer)
             return answer
 
     def _turn(self) -> tuple[store.Turn, list[tuple[Run, store.Ack]]]:
@@ -292,26 +295,34 @@ class Producer:
 
     async def _next(self, answer: store.Answer) -> store.Answer:
         """Sleep until there may be something to do; the answer of the next step."""
-        while not self._news:
+        while True:
+            if self._nap is not None and self._nap.done():
+                self._nap.result()  # an error of this code ends the worker
+                self._nap = None
+            if self._news is not None:
+                answer, self._news = self._news, None
+                return answer
             want = self._want()
             more = self._acks or (want and answer.waiting and answer.rate_wait_ms < 0)
             if self._looks or (more and self._is_worth_a_step()):
                 return await self.step()
             if want and not more and self._nap is None:
                 self._begin_nap(want)
-            await self._sleep(answer)
-            if self._nap is not None and self._nap.done():
-                self._nap.result()  # an error of this code ends the worker
-                self._nap = None
-        answer, self._news = self._news, None
-        return answer
+            await self._sleep()
 
-    async def _sleep(self, answer: store.Answer) -> None:
+    def _set_alarm(self, answer: store.Answer) -> None:
+        """Note when the queue is to be looked at in any case: a delayed job is due, or the rate
+        allows a claim. Naps may end before that; the moment stays.
+        """
         waits = [ms / 1000 for ms in (answer.next_due_ms, answer.rate_wait_ms) if ms >= 0]
         if self._soon:
             waits.append(STAGED_S)
+        self._alarm_s = self._loop.time() + min(waits) if waits else None
+
+    async def _sleep(self) -> None:
         self._kick.clear()
-        timer = self._loop.call_later(min(waits), self.look) if waits else None
+        alarm_s = self._alarm_s
+        timer = None if alarm_s is None else self._loop.call_at(alarm_s, self.look)
         try:
             await self._kick.wait()
         finally:
@@ -351,6 +362,7 @@ class Producer:
         self._napping = None
         if answer.now_ms:
             self._take(answer)
+            self._set_alarm(answer)
             self._news = answer
         elif woken:  # by a delayed job that is due before all others
             self.look()
@@ -362,8 +374,9 @@ class Producer:
         return await station.link.insist(lambda: store.step(station.link.lane, station.keys, turn))
 
     def _drained(self, answer: store.Answer, soon_s: float) -> bool:
-        if self.slots.runs or self._acks or (answer.waiting and self._want()):
+        over = not self.taking or self.station.budget.left == 0
+        if self.slots.runs or self._acks or (answer.waiting and not over):
             return False
         now = clock.mono()
         soon = [due for due in (self._soon or {}).values() if now - STAGED_S < due < now + soon_s]
-        return self._want() == 0 or not soon
+        return over or not soon

@@ -1,0 +1,1 @@
+"""Measurements of this package beside other job queues: `python -m benchmarks`."""
