@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field, replace
 from random import random
@@ -88,17 +88,29 @@ class Executor:
         self._bench = bench
         self._defaults = queue_defaults
         self._plans: dict[str, Plan] = {}
+        self._unknown = self._plan("")
+        self._is_plain = bench.hooks.on_job_start is None and bench.hooks.on_job_end is None
         # The start of an attempt's entry in the history; the rest of it is different each time.
         worker = to_json(bench.worker).replace(b"%", b"%%")
         self._entry = b'{"outcome":"%b","attempt":%d,"at":%d,"ran":%d,"worker":' + worker
 
     async def run(self, run: Run) -> Ack | None:
         """Run one attempt; the ack to write, or `None` if its lease is lost."""
-        plan = self._plan("")
+        plan = self._unknown
         try:
             body = self._read(run)
             plan = self._plan_of(run, body)
-            end = await self._attempt(run, body, plan)
+            function = self._bench.functions.get(body.function)
+            if function is None:
+                reason = f"no function {body.function!r} is registered in this worker"
+                end: AttemptEnd = Unrunnable(reason)
+            elif refusal := _refusal(run, plan):
+                end = refusal
+            else:
+                run.context = self._context(run, plan)
+                logs.started(run, run.claimed_ms - run.available_ms)
+                perform = self._plainly if self._is_plain else self._with_hooks
+                end = await perform(run, function, body, plan)
         except UnreadableBody as error:
             end = Unrunnable(str(error))
         except asyncio.CancelledError:  # in a hook, before or after the function itself
@@ -107,7 +119,7 @@ class Executor:
 
     def released(self, run: Run) -> Ack | None:
         """The ack of an attempt that was stopped before its first step."""
-        plan = replace(self._plan(""), obeys_retry=True)  # it did not begin: give it back
+        plan = replace(self._unknown, obeys_retry=True)  # it did not begin: give it back
         return self._report(run, plan, Stopped(run.stop or Stop(Why.shutdown)))
 
     # -- read ------------------------------------------------------------------------------
@@ -137,29 +149,29 @@ class Executor:
 
     # -- perform ---------------------------------------------------------------------------
 
-    async def _attempt(self, run: Run, body: Body, plan: Plan) -> AttemptEnd:
-        function = self._bench.functions.get(body.function)
-        if function is None:
-            return Unrunnable(f"no function {body.function!r} is registered in this worker")
-        if (
-            plan.expires_ms is not None
-            and run.claimed_ms - run.claimed.enqueued_ms > plan.expires_ms
-        ):
-            return Overdue(plan.expires_ms)
-        if run.cancel_asked:
-            return Stopped(Stop(Why.cancel, "cancelled"))
-        run.context = ctx = self._context(run, plan)
-        logs.started(run, run.claimed_ms - run.available_ms)
-        if not function.in_process:
-            _begin_time(run, plan)
-        hooks = self._bench.hooks
-        if hooks.on_job_start is not None:
-            await _call_hook(hooks.on_job_start, ctx)
-        perform = self._in_process if function.in_process else self._perform
-        end = await perform(run, function, body, plan)
-        if hooks.on_job_end is not None:
-            await _call_hook(hooks.on_job_end, ctx)
-        return end
+    def _plainly(
+        self, run: Run, function: Function, body: Body, plan: Plan
+    ) -> Coroutine[Any, Any, AttemptEnd]:
+        """The function itself; not a coroutine more than that needs."""
+        if function.in_process:
+            return self._in_process(run, function, body, plan)
+        _begin_time(run, plan)
+        return self._perform(run, function, body)
+
+    async def _with_hooks(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
+        """The function between arq's hooks; the first of them counts as its time."""
+        start, end = self._bench.hooks.on_job_start, self._bench.hooks.on_job_end
+        perform = self._plainly(run, function, body, plan)
+        try:
+            if start is not None:
+                await _call_hook(start, run.context)
+        except BaseException:
+            perform.close()
+            raise
+        ended = await perform
+        if end is not None:
+            await _call_hook(end, run.context)
+        return ended
 
     def _context(self, run: Run, plan: Plan) -> Context:
         return Context(
@@ -182,15 +194,15 @@ class Executor:
             async with self._bench.processes.process() as process:
                 run.started_s = clock.mono()
                 _begin_time(run, plan)
-                run.watch()
-                return await self._perform(run, function, body, plan, process)
+                run.watch(run)
+                return await self._perform(run, function, body, process)
         except asyncio.CancelledError as error:
             return Stopped(run.stop) if run.stop else Raised(error)
         except Exception as error:  # noqa: BLE001 -- no process could be started
             return Raised(error)
 
     async def _perform(
-        self, run: Run, function: Function, body: Body, plan: Plan, process: Process | None = None
+        self, run: Run, function: Function, body: Body, process: Process | None = None
     ) -> AttemptEnd:
         """Call the function; every way to end becomes a value."""
         try:
@@ -288,7 +300,17 @@ def unbegun(run: Run) -> Ack:
     return Ack(run.job_id, run.token, Verb.release, 0, _NOT_ENDED, -1, b"")
 
 
-async def _call_hook(hook: Hook, ctx: Context) -> None:
+def _refusal(run: Run, plan: Plan) -> AttemptEnd | None:
+    """Why an attempt does not begin, if so."""
+    limit_ms = plan.expires_ms
+    if limit_ms is not None and run.claimed_ms - run.claimed.enqueued_ms > limit_ms:
+        return Overdue(limit_ms)
+    if run.cancel_asked:
+        return Stopped(Stop(Why.cancel, "cancelled"))
+    return None
+
+
+async def _call_hook(hook: Hook, ctx: Context | None) -> None:
     try:
         await hook(ctx)
     except Exception:  # a hook of any kind must not harm the job

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jobs.context import Context
 
 
-def _nothing() -> None:
+def _nothing(run: Run) -> None:
     """Nobody watches."""
 
 
@@ -66,7 +66,7 @@ class Run:
         self.task: asyncio.Task[Ack | None] | None = None
         self.stop: Stop | None = None
         #: Called when the time of an attempt begins later than the attempt itself.
-        self.watch: Callable[[], None] = _nothing
+        self.watch: Callable[[Run], None] = _nothing
 
     def stop_for(self, why: Why, detail: str = "") -> None:
         """Cancel the attempt; the first reason holds, but a lost lease overrides every other.

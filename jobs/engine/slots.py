@@ -72,6 +72,7 @@ class Slots:
         self._loop = asyncio.get_running_loop()
         self._filling: asyncio.Handle | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self._watcher = self._watch_one
 
     def add(self, runs: Iterable[Run]) -> None:
         """Take claimed jobs; they begin in the next turns of the loop."""
@@ -124,7 +125,7 @@ class Slots:
         self._busy += 1
         self.started += 1
         run.started_s = clock.mono()
-        run.watch = partial(self._watch, [run])
+        run.watch = self._watcher
         run.task = task = _start(self._loop, self._executor.run(run))
         if task.done():
             self._ended(run, task)
@@ -137,12 +138,15 @@ class Slots:
         deadline is of no use to the others, and most jobs that wait for nothing are short.
         """
         for run in begun:
-            if run.timeout_s is None or run.deadline is not None:
-                continue
-            if run.task is not None and not run.task.done():
-                run.task.set_name(f"job-{run.job_id}")
-                left_s = run.started_s + run.timeout_s - clock.mono()
-                run.deadline = self._deadlines.add(run, max(0, left_s))
+            self._watch_one(run)
+
+    def _watch_one(self, run: Run) -> None:
+        if run.timeout_s is None or run.deadline is not None:
+            return
+        if run.task is not None and not run.task.done():
+            run.task.set_name(f"job-{run.job_id}")
+            left_s = run.started_s + run.timeout_s - clock.mono()
+            run.deadline = self._deadlines.add(run, max(0, left_s))
 
     def _ended(self, run: Run, task: asyncio.Task[Ack | None]) -> None:
         if run.deadline is not None:

@@ -196,6 +196,7 @@ class Worker(Figures, arq.worker.Worker):
         Raises:
             SystemExit: with 1 when the worker cannot start; the reason was logged.
         """
+        startup.calm_the_collector()
         self.main_task = self.loop.create_task(self.main())
         try:
             self.loop.run_until_complete(self.main_task)
@@ -219,7 +220,7 @@ class Worker(Figures, arq.worker.Worker):
             ConfigurationError: the server cannot hold jobs.
         """
         logs.borrow_arq_handlers()
-        # A new name for each run: under the old one the server may remember later requests.
+        # Under the name of an earlier run the server may remember later requests.
         self.id = new_name(f"worker-{socket.gethostname()}")
         try:
             client = await self._connect()
@@ -324,12 +325,8 @@ class Worker(Figures, arq.worker.Worker):
         server = await startup.check(client)
         logger.info(
             "worker %s on %s at %s serves %s with %d functions: %s",
-            self.id,
-            server,
-            client.address,
-            ", ".join(self.queues),
-            len(self._registry),
-            ", ".join(self._registry),
+            *(self.id, server, client.address, ", ".join(self.queues)),
+            *(len(self._registry), ", ".join(self._registry)),
         )
         return client
 
