@@ -36,7 +36,7 @@ NAP_MARGIN_S = 1.0
 STAGED_S = 2.0
 #: A step is worth its round trip when it carries so many acks …
 ENOUGH = MAX_ITEMS // 2
-#: … or when an ack has waited so long.
+#: … or when one has been put off so long.
 ACK_WAIT_S = 0.001
 
 
@@ -282,12 +282,16 @@ class Producer:
             self._lately += 1
         if self._is_worth_a_step():
             self._kick.set()
-        elif self._nudge is None:
-            self._nudge = self._loop.call_later(ACK_WAIT_S, self._step_now)
+        else:
+            self._step_soon()
 
     def _is_worth_a_step(self) -> bool:
         """While jobs stand in line nothing is lost by waiting until a step carries enough."""
         return not self.slots.waiting or len(self._acks) >= ENOUGH
+
+    def _step_soon(self) -> None:
+        if self._nudge is None:
+            self._nudge = self._loop.call_later(ACK_WAIT_S, self._step_now)
 
     def _step_now(self) -> None:
         self._nudge = None
@@ -306,7 +310,9 @@ class Producer:
             more = self._acks or (want and answer.waiting and answer.rate_wait_ms < 0)
             if self._looks or (more and self._is_worth_a_step()):
                 return await self.step()
-            if want and not more and self._nap is None:
+            if more:
+                self._step_soon()
+            elif want and self._nap is None:
                 self._begin_nap(want)
             await self._sleep()
 

@@ -83,6 +83,15 @@ async def test_a_stopping_worker_gives_its_line_back_at_once(
     assert {(await job.details()).interruptions for job in staying} == {0}
 
 
+async def test_more_slots_than_one_step_fills(client: Client, redis_url: str) -> None:
+    """A step claims a hundred; the next one follows although none of them has ended."""
+    await client.enqueue_many([act.request("gate") for _ in range(300)])
+    async with running(redis_url, max_jobs=250) as worker:
+        await wait_until(lambda: stage_of(worker).running == 250, description="all slots are taken")
+        stage_of(worker).gate.set()
+        await wait_until(lambda: worker.jobs_complete == 300, description="all have run")
+
+
 async def test_no_more_run_at_once_than_there_are_slots(client: Client, redis_url: str) -> None:
     await client.enqueue_many([act.request("sleep", 0.001) for _ in range(500)])
     async with running(redis_url, max_jobs=7) as worker:

@@ -141,12 +141,12 @@ def missing(expected: str, printed: str) -> list[str]:
 
 #: The first digit of a job's id tells two years: `U` to `Z` are those from 2023 to 2034.
 _VARIES = re.compile(
-    r"(?P<any>…)|(?P<time>\d+(?:\.\d+)?\s?(?:ms|s|m|h)\b)|(?P<id>(?<![0-9A-Za-z])[U-Z][0-9A-Za-z]{13}(?![0-9A-Za-z]))|(?P<hex>(?<![0-9A-Za-z])(?=[0-9a-f-]*\d)[0-9a-f-]{8,}(?![0-9A-Za-z]))|(?P<number>\d+(?:\.\d+)*)"
+    r"(?P<any>…)|(?P<time>\d+(?:\.\d+)?\s?(?:ms|s|m|h)\b)|(?P<id>(?<![0-9A-Za-z])[U-Z][0-9A-Za-z]{11}(?![0-9A-Za-z]))|(?P<hex>(?<![0-9A-Za-z])(?=[0-9a-f-]*\d)[0-9a-f-]{8,}(?![0-9A-Za-z]))|(?P<number>\d+(?:\.\d+)*)"
 )
 _ANY_OF = {
     "any": ".*",
     "time": r"(?:\d+(?:\.\d+)?\s?(?:ms|s|m|h)\s?)+",
-    "id": "[0-9A-Za-z]{14}",
+    "id": "[0-9A-Za-z]{12}",
     "hex": "[0-9a-f-]+",
     "number": r"\d+(?:\.\d+)*",
 }
