@@ -19,10 +19,10 @@ class Peer:
 
 
 PEERS = (
-    Peer("arq_stock", "arq", 2_000, sleepers=400, samples=60),
+    Peer("arq_stock", "arq", 2_000, sleepers=400, samples=30),
     Peer("arq_tuned", "arq tuned", 5_000),
     Peer("saq", "SAQ", 5_000),
-    Peer("taskiq", "taskiq", 5_000),
+    Peer("taskiq", "taskiq", 5_000, samples=150),
     Peer("streaq", "streaQ", 5_000),
     Peer("huey", "huey", 5_000),
     Peer("ardiq", "ardiq", 20_000),
