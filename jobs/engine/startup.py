@@ -17,6 +17,8 @@ from jobs.store.workers import agree_on_schema
 
 logger = logging.getLogger("jobs.worker")
 
+_THRESHOLDS = gc.get_threshold()
+
 #: Set to anything, this variable turns refusals of unfit servers into warnings.
 UNSAFE_VARIABLE = "JOBS_ALLOW_UNSAFE_SERVER"
 
@@ -29,7 +31,8 @@ def calm_the_collector() -> None:
     among them took 8 % of a busy worker's time.
     """
     gc.freeze()
-    gc.set_threshold(10 * gc.get_threshold()[0], *gc.get_threshold()[1:])
+    young, *older = _THRESHOLDS
+    gc.set_threshold(10 * young, *older)
 
 
 def as_client(pool: ArqRedis) -> Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from typing import Any
 
@@ -13,6 +14,7 @@ from jobs import Client
 from jobs.engine.deadlines import LATENESS, SLOT_S, Deadlines
 from jobs.engine.link import Link
 from jobs.engine.producer import Budget, Counters
+from jobs.engine.startup import calm_the_collector
 from jobs.loop import Loop
 from jobs.store.queue import Verb
 from tests.helpers.waiting import wait_until
@@ -91,6 +93,22 @@ async def test_a_closed_wheel_strikes_no_more() -> None:
     other.add(mark, 0.06)
     await wait_until(lambda: mark.struck, description="a later deadline has passed")
     assert item.struck == []
+
+
+# -- the collector -------------------------------------------------------------------------
+
+
+def test_a_worker_that_runs_again_makes_the_collector_no_calmer() -> None:
+    """`arq --watch` runs worker after worker in one process."""
+    before = gc.get_threshold()
+    try:
+        for _ in range(2):
+            calm_the_collector()
+            assert gc.get_threshold() == (10 * before[0], *before[1:])
+        assert gc.get_freeze_count() > 1_000
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 # -- the link ------------------------------------------------------------------------------
