@@ -19,7 +19,7 @@ from benchmarks.targets import TARGETS, spread
 
 NOTE = (
     "One run on one machine, {cpus} processors, {server}; one worker process, concurrency 100, "
-    "no-op jobs with 200-byte payloads, medians of {repeat}. Statistics, events, leases, tokens, "
+    "no-op jobs with 200-byte payloads, medians of {repeat}. Statistics, leases, tokens, "
     "retention and payload validation are on in ours; everybody logs at WARNING. Ratios under 1.3 "
     "are ties."
 )
