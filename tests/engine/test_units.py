@@ -11,10 +11,10 @@ import pytest
 import redis.exceptions
 
 from jobs import Client
+from jobs.engine import startup
 from jobs.engine.deadlines import LATENESS, SLOT_S, Deadlines
 from jobs.engine.link import Link
 from jobs.engine.producer import Budget, Counters
-from jobs.engine.startup import calm_the_collector
 from jobs.loop import Loop
 from jobs.store.queue import Verb
 from tests.helpers.waiting import wait_until
@@ -103,8 +103,8 @@ def test_a_worker_that_runs_again_makes_the_collector_no_calmer() -> None:
     before = gc.get_threshold()
     try:
         for _ in range(2):
-            calm_the_collector()
-            assert gc.get_threshold() == (10 * before[0], *before[1:])
+            startup.calm_the_collector()
+            assert gc.get_threshold() == (10 * startup._THRESHOLDS[0], *startup._THRESHOLDS[1:])
         assert gc.get_freeze_count() > 1_000
     finally:
         gc.unfreeze()
