@@ -241,7 +241,9 @@ def test_the_index_of_architecture_names_modules_that_exist() -> None:
 
 def test_pages_are_short() -> None:
     """What a program has written does not count."""
-    written = re.compile(r"<!-- written by .*?: begin -->.*?<!-- written by .*?: end -->", re.DOTALL)
+    written = re.compile(
+        r"<!-- written by .*?: begin -->.*?<!-- written by .*?: end -->", re.DOTALL
+    )
     texts = {page: written.sub("", text_of(page)) for page in pages()}
     long = {page: lines for page, text in texts.items() if (lines := text.count("\n")) > 250}
     assert not long, f"split these pages: {long}"
