@@ -13,7 +13,7 @@ from urllib.parse import quote
 from jobs.errors import InvalidOption
 
 PREFIX = "jobs"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MAX_NAME_BYTES = 128
 MAX_ID_BYTES = 256
 #: Signs that stand for themselves in keys; the others, `{ } : %` and blanks first, are quoted.
@@ -28,10 +28,18 @@ DEFAULT_QUEUE = "default"
 class QueueKeys:
     """The keys of one queue, by the names that the scripts use for them.
 
-    None has a TTL: what is removed is removed by the script or command named here.
+    None has a TTL: what is removed is removed by the script or command named here. The two
+    `shared_` keys are the only ones that may stand in another slot of a cluster.
     """
 
     ready: str  #: zset id -> priority * 2**42 + sequence; claim takes from it
+    grouped: str  #: zset, all scores 0: group, \x01, 8 bytes of score, id; waiting jobs of a group
+    turns: str  #: zset group -> score of its next turn, inf while a limit blocks it; claim
+    blocked: str  #: zset, all scores 0: gate, \x01, 8 bytes of turn, group; gone when it opens
+    alarms: str  #: zset gate -> ms at which a limit that is a rate may open; claim
+    holding: str  #: zset, all scores 0: gate, \x01, id of each job that holds a place; ack
+    starts: str  #: zset, all scores 0: gate, \x01, 8 bytes of ms, token; starts that a rate counts
+    limits: str  #: hash scope -> its rules, or the reason of a pause; workers and operators write
     later: str  #: zset 8 bytes of sequence + id -> due ms; staging moves what is due to `ready`
     leases: str  #: zset id -> deadline ms of active jobs; ack and rescue remove
     body: str  #: hash id -> 6 bytes of enqueue ms + envelope; with the job
@@ -45,13 +53,21 @@ class QueueKeys:
     expiry: str  #: zset id -> ms at which a kept terminal job is removed; prune
     config: str  #: hash: last sequence, last token, bytes kept for each state; never
     taken: str  #: zset job id -> ms until which the id stays taken; prune
+    unique: str  #: hash unique key -> id of the job that has it; its end, prune
+    uniques: str  #: zset unique key -> ms until which it holds, inf: until the job ends; the same
     claims: str  #: hash worker (and worker#: naps) -> last request and its answer; leave, beat
     workers: str  #: hash worker -> JSON of its last heartbeat; leave, prune
+    schedules: str  #: hash name -> JSON of a stored schedule; its removal
     ticks: str  #: hash schedule -> last fired instant, ms; never
     stats: str  #: hash `<minute>:<counter>` -> count; prune
+    progress: str  #: hash id -> JSON of the last progress; with the job
+    logs: str  #: hash id -> lines that the job wrote, the newest; with the job
+    events: str  #: stream of transitions, bounded; written while somebody listens
     waiters: str  #: hash job id -> inboxes that wait for its end; ack
     rate: str  #: list of the times of the last claims, ms; bounded by the limit
     wake: str  #: list of at most one element; wakes one blocked worker; a pop removes
+    shared_holding: str  #: as `holding`, of the limits that several queues share
+    shared_starts: str  #: as `starts`, of the limits that several queues share
 
     def all(self) -> list[str]:
         """Every key of the queue, for removal and audits."""
@@ -59,14 +75,29 @@ class QueueKeys:
 
 
 @lru_cache(maxsize=4096)
-def queue_keys(queue: str, prefix: str = PREFIX) -> QueueKeys:
+def queue_keys(queue: str, prefix: str = PREFIX, *, shared: bool = False) -> QueueKeys:
     """The keys of `queue` (its public name) under `prefix`.
+
+    Args:
+        queue: the name.
+        prefix: first part of every key.
+        shared: whether the queue takes part in limits that several queues share. Their keys
+            stand apart from every queue then, which a cluster cannot have in one script.
 
     Raises:
         InvalidOption: the name is empty, too long, or holds control characters.
     """
     tag = f"{prefix}:{{{quote_name(queue)}}}:"
-    return QueueKeys(**{field.name: tag + field.name for field in fields(QueueKeys)})
+    names = {field.name: tag + field.name for field in fields(QueueKeys)}
+    return QueueKeys(**names | (shared_keys(prefix) if shared else {}))
+
+
+def shared_keys(prefix: str = PREFIX) -> dict[str, str]:
+    """The keys of the limits that several queues share, by the names of `QueueKeys`."""
+    return {
+        "shared_holding": f"{prefix}:limits:holding",
+        "shared_starts": f"{prefix}:limits:starts",
+    }
 
 
 def control_channel(queue: str, prefix: str = PREFIX) -> str:

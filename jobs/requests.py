@@ -15,10 +15,7 @@ from jobs.errors import InvalidOption
 from jobs.ids import new_id
 from jobs.options import FRAMEWORK_DEFAULTS, EnqueueOptions, JobOptions
 from jobs.store._script import MAX_ITEMS
-from jobs.store.queue import Entry
-
-#: Instead of the time for which an id stays taken: the id was made here, for this job alone.
-NEW_ID = -1
+from jobs.store.queue import NEW_ID, Entry
 
 
 class Request(NamedTuple):

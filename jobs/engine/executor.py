@@ -264,6 +264,7 @@ class Executor:
             resolution.keep,
             -1 if run.context is None else ran_ms,
             self._line(run, resolution, ran_ms),
+            "" if run.function == "?" else run.function,
         )
 
     def _line(self, run: Run, resolution: Resolution, ran_ms: int) -> bytes:

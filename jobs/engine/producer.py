@@ -56,7 +56,7 @@ class Counters:
                 self.complete += 1
             case store.Verb.fail | store.Verb.cancel | store.Verb.expire:
                 self.failed += 1
-            case store.Verb.retry | store.Verb.snooze | store.Verb.interrupt:
+            case store.Verb.retry | store.Verb.snooze | store.Verb.interrupt | store.Verb.limited:
                 self.retried += 1
             case store.Verb.park | store.Verb.release:
                 pass

@@ -30,11 +30,36 @@ class Verb(StrEnum):
     interrupt = "i"
     park = "p"
     release = "u"  #: it never began: back to its place, as if it had not been claimed
+    limited = "l"  #: back to its place, and the queue gives out nothing for the delay
 
 
 _LETTERS = {verb: verb.encode() for verb in Verb}
-#: Token, verb, delay in ms, number of the policy, run time in ms, as lua/lib/ack.lua reads them.
-_FACTS = struct.Struct(">dcdHd")
+#: Token, verb, delay in ms, number of the policy, run time in ms, number of the function, as
+#: lua/lib/ack.lua reads them.
+_FACTS = struct.Struct(">dcdHdH")
+#: Instead of the time for which an id stays taken: the id was made for this job alone.
+NEW_ID = -1
+
+
+class Once(StrEnum):
+    """How long a unique key is held, in the letters of lua/submit.lua."""
+
+    unfinished = "u"  #: until the job ends
+    period = "t"  #: for a time from its enqueue, whatever becomes of the job
+    leading = "d"  #: until nobody asked for a time; the first job runs at once
+    trailing = "p"  #: until nobody asked for a time; then the job runs, with the last payload
+    following = "n"  #: until the job ends; while it runs, one more may wait behind it
+
+
+class Flow(NamedTuple):
+    """What makes a job wait for others, or stand for them."""
+
+    group: str = ""  #: jobs of a group take turns with other groups
+    key: str = ""  #: whose limits hold
+    unique: str = ""
+    once: Once = Once.unfinished
+    once_ms: int = 0
+    most_ms: int = 0  #: longest delay of a trailing job, or time of a leading one; 0 for no limit
 
 
 class Entry(NamedTuple):
@@ -46,6 +71,7 @@ class Entry(NamedTuple):
     delay_ms: int = 0
     due_ms: int = 0
     id_ttl_ms: int = 0
+    flow: Flow | None = None
 
 
 class Added(StrEnum):
@@ -54,9 +80,11 @@ class Added(StrEnum):
     added = "+"
     held = "="
     taken = "-"
+    not_unique = "u"
 
 
 _ADDED = {added.value: added for added in Added}
+_PLAIN = Flow()
 
 
 class Ack(NamedTuple):
@@ -69,6 +97,7 @@ class Ack(NamedTuple):
     keep: Limits
     run_ms: int
     line: bytes
+    function: str = ""
 
 
 class Claimed(NamedTuple):
@@ -123,20 +152,44 @@ async def enqueue(
 
     `again` says that the same call is repeated because its answer was lost.
     """
-    rest = list(chain.from_iterable(entries))
-    answer = await script("enqueue")(client, keys, (now_ms, int(again)), rest)
-    return [_ADDED[letter] for letter in answer.decode()]
+    if all(entry.id_ttl_ms == NEW_ID and entry.flow is None for entry in entries):
+        rest = list(chain.from_iterable(entry[:5] for entry in entries))
+        answer = await script("enqueue")(client, keys, (now_ms, int(again)), rest)
+        return [_ADDED[letter] for letter in answer.decode()]
+    return [added for added, _ in await submit(client, keys, entries, again=again, now_ms=now_ms)]
+
+
+async def submit(
+    client: AsyncCommands,
+    keys: QueueKeys,
+    entries: Sequence[Entry],
+    *,
+    again: bool,
+    now_ms: int = 0,
+) -> list[tuple[Added, str]]:
+    """The same with all that an entry may ask for.
+
+    Returns:
+        (what became of it, the id of the job that has its unique key, or "") for each entry.
+    """
+    rest = list(chain.from_iterable((*entry[:6], *(entry.flow or _PLAIN)) for entry in entries))
+    reply = await script("submit")(client, keys, (now_ms, int(again)), rest)
+    answers = [_ADDED[letter] for letter in reply[0].decode()]
+    holders = iter(reply[1:])
+    return [(a, next(holders).decode() if a is Added.not_unique else "") for a in answers]
 
 
 async def step(client: AsyncCommands, keys: QueueKeys, turn: Turn, *, now_ms: int = 0) -> Answer:
     """Write acks, stage what is due and claim up to `turn.want` jobs, in one round trip."""
     policies: dict[Limits, int] = {}
+    functions: dict[str, int] = {}
     rest: list[Any] = []
     for ack in turn.acks:
         policy = policies.setdefault(ack.keep, len(policies) + 1)
-        facts = _FACTS.pack(ack.token, _LETTERS[ack.verb], ack.delay_ms, policy, ack.run_ms)
+        of = functions.setdefault(ack.function, len(functions) + 1)
+        facts = _FACTS.pack(ack.token, _LETTERS[ack.verb], ack.delay_ms, policy, ack.run_ms, of)
         rest += (ack.id, facts, ack.line)
-    limits = [number for keep in policies for number in keep]
+    tables = [*(number for keep in policies for number in keep), *functions]
     args = (
         now_ms,
         turn.worker,
@@ -147,9 +200,10 @@ async def step(client: AsyncCommands, keys: QueueKeys, turn: Turn, *, now_ms: in
         turn.rate_period_ms,
         int(turn.quiet),
         len(policies),
+        len(functions),
         len(turn.acks),
     )
-    return _answer(await script("step")(client, keys, args, limits + rest))
+    return _answer(await script("step")(client, keys, args, tables + rest))
 
 
 def _answer(reply: list[Any]) -> Answer:

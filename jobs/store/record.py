@@ -9,7 +9,8 @@ _FORMAT = struct.Struct(">HdHHHBddI")
 _PLACE = struct.Struct(">d")
 #: Bytes before an envelope: when it was enqueued, in ms since 1970 (until the year 10889).
 ENQUEUED_BYTES = 6
-CANCEL_ASKED, HAS_HISTORY = 1, 2
+#: AGED: the sequence is a moment, by which the job stands in line whatever its priority.
+CANCEL_ASKED, HAS_HISTORY, AGED = 1, 2, 8
 _NEW = (3, 0, 0, 0, 0, HAS_HISTORY, 0, 0, 0)
 #: Sequence numbers of one priority: score = priority * SPAN + sequence.
 SPAN = 2**42
@@ -38,13 +39,36 @@ def record_fields(data: bytes) -> tuple[Any, ...]:
     """The fields of the record in `data`, in the order of `Record` and quicker to have; those
     of a new job when it is damaged, as the scripts have it.
     """
-    return _FORMAT.unpack(data) if len(data) == _FORMAT.size else _NEW
+    return _FORMAT.unpack_from(data) if len(data) >= _FORMAT.size else _NEW
 
 
 def unpack_record(data: bytes) -> Record:
     """The record in `data`; that of a new job when it is damaged."""
     priority, token, *rest = record_fields(data)
     return Record(priority, int(token), *rest)
+
+
+class Flow(NamedTuple):
+    """What a record says of groups, limits and uniqueness, in the tail behind its fields."""
+
+    group: str = ""
+    key: str = ""
+    unique: str = ""
+    gates: tuple[str, ...] = ()  #: limits of which the job holds a place
+
+
+def flow_of(data: bytes) -> Flow:
+    """The tail of the record in `data`; empty for a plain job."""
+    if len(data) <= _FORMAT.size:
+        return Flow()
+    group, key, unique, gates = data[_FORMAT.size :].decode().split("\0", 3)
+    return Flow(group, key, unique, tuple(filter(None, gates.split("\0"))))
+
+
+def score_of(record: Record) -> float:
+    """The place in line of a waiting job with this record."""
+    aged = bool(record.flags & AGED)
+    return record.sequence if aged else record.priority * SPAN + record.sequence
 
 
 def pack_record(record: Record) -> bytes:
@@ -66,6 +90,11 @@ def late_name(sequence: float, job_id: str) -> bytes:
 def late_id(name: bytes) -> str:
     """The id of a job by its name in `later`."""
     return name[_PLACE.size :].decode()
+
+
+def grouped_id(member: bytes) -> str:
+    """The id of a waiting job by its name in `grouped`."""
+    return member[member.index(b"\x01") + 1 + _PLACE.size :].decode()
 
 
 def split_body(data: bytes) -> tuple[int, bytes]:

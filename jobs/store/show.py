@@ -11,6 +11,7 @@ from jobs.store._script import MAX_ITEMS, AsyncCommands, script
 from jobs.store.record import (
     Record,
     first_record,
+    grouped_id,
     late_id,
     split_body,
     unpack_record,
@@ -89,7 +90,13 @@ async def page_ids(
     desc = state in _NEWEST_FIRST
     ids: list[bytes] = await client.zrange(key, start, start + count - 1, desc=desc)
     read = late_id if state is State.delayed else bytes.decode
-    return [read(job_id) for job_id in ids]
+    found = [read(job_id) for job_id in ids]
+    if state is State.waiting and len(found) < count:
+        alone = await client.zcard(keys.ready)
+        at = max(0, start - alone)
+        members = await client.zrange(keys.grouped, at, at + count - len(found) - 1)
+        found += map(grouped_id, members)
+    return found
 
 
 class Size(NamedTuple):
@@ -115,5 +122,7 @@ async def minute_counters(
     async for name, number in client.hscan_iter(keys.stats, count=1000):
         minute, _, counter = name.decode().partition(":")
         if int(minute) >= since_minute:
-            minutes.setdefault(int(minute), {})[counter] = int(number)
+            counters = minutes.setdefault(int(minute), {})
+            counter = counter.partition("|")[0]
+            counters[counter] = counters.get(counter, 0) + int(number)
     return minutes

@@ -12,7 +12,7 @@ from jobs.errors import DuplicateJob, EnqueueUnknown
 from jobs.keys import queue_keys
 from jobs.store.queue import Added, Entry, enqueue
 from jobs.store.show import STATE_KEYS
-from tests.helpers.keyspace import audit, untyped
+from tests.helpers.keyspace import audit
 from tests.helpers.worker import running
 
 Ids = Callable[..., None]
@@ -93,14 +93,6 @@ async def test_an_ended_job_is_not_driven_out(client: Client, ids: Ids, redis_ur
         assert await second.result(timeout=10) == "b"
     assert second.job_id == "new"
     assert await first.result() == "a"
-
-
-async def test_an_id_that_stays_taken_is_not_used(client: Client, ids: Ids) -> None:
-    await client.enqueue("say", {"word": "a"}, id="once", id_ttl="1h")
-    await client.cancel_job("default", "once")
-    await untyped(client).delete(KEYS.body, KEYS.cancelled, KEYS.result, KEYS.record)
-    ids("once", "other")
-    assert (await client.enqueue("say", {"word": "b"})).job_id == "other"
 
 
 async def test_an_id_of_the_callers_is_never_replaced(client: Client, ids: Ids) -> None:

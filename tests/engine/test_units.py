@@ -221,6 +221,6 @@ def test_every_end_is_counted_by_arqs_names(verb: Verb) -> None:
         Verb.complete: (1, 0, 0),
         **dict.fromkeys([Verb.park, Verb.release], (0, 0, 0)),
         **dict.fromkeys([Verb.fail, Verb.cancel, Verb.expire], (0, 1, 0)),
-        **dict.fromkeys([Verb.retry, Verb.snooze, Verb.interrupt], (0, 0, 1)),
+        **dict.fromkeys([Verb.retry, Verb.snooze, Verb.interrupt, Verb.limited], (0, 0, 1)),
     }
     assert (counters.complete, counters.failed, counters.retried) == counted[verb]

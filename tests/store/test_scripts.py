@@ -22,7 +22,7 @@ FIRST = re.compile(r"redis\.call\(\s*'(?P<command>[A-Z]+)'\s*(?:,\s*(?P<key>[^,)
 #: Commands that name no key.
 KEYLESS = {"TIME", "PUBLISH"}
 #: Variables that hold one of the declared keys.
-CHOSEN = {"zset", "({waiting = ready", "TERMINAL[state]", "STATES[i][2]"}
+CHOSEN = {"zset", "hash", "set", "TERMINAL[state]", "STATES[i][2]"}
 
 every_script = pytest.mark.parametrize("name", SCRIPTS)
 

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- Reads up to 100 jobs as they are stored, at one moment; a script, because a full server refuses MULTI.
--- keys: ready later leases body record result completed failed cancelled expired parked
+-- keys: ready grouped later leases body record result completed failed cancelled expired parked
 -- args: rest:list
 --   rest: ids
 -- returns: five values a job: its state ('' if unknown), its score there, body, record, result (or nil)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Removes what is over its age: kept jobs, taken ids, old statistics; at most 100 of each a call.
--- keys: body record result completed failed cancelled expired expiry config taken stats
+-- Removes what is over its age: kept jobs, taken ids, unique keys, old statistics; at most 100 of each a call.
+-- keys: body record result completed failed cancelled expired expiry config taken unique uniques progress logs stats
 -- args: now:int stats_ms:int cursor:str
 -- returns: how many jobs were removed, the cursor for the next call over the statistics ('0': done)
 -- include: time record drop
@@ -15,6 +15,11 @@ for state, zset in pairs(STATES) do
 end
 local free = redis.call('ZRANGEBYSCORE', taken, '-inf', now, 'LIMIT', 0, 100)
 if #free > 0 then redis.call('ZREM', taken, unpack(free)) end
+local over = redis.call('ZRANGEBYSCORE', uniques, '-inf', now, 'LIMIT', 0, 100)
+if #over > 0 then
+  redis.call('ZREM', uniques, unpack(over))
+  redis.call('HDEL', unique, unpack(over))
+end
 local oldest = math.floor((now - stats_ms) / 60000)
 local page = redis.call('HSCAN', stats, cursor, 'COUNT', 100)
 local old = {}

@@ -1,29 +1,58 @@
 #!lua flags=allow-oom
 -- One turn of a worker at a queue: writes the ends of attempts, makes due jobs waiting, claims more.
--- keys: ready later leases body record result completed failed cancelled expired parked expiry config claims stats waiters rate wake
--- args: now:int worker:str request:int lease_ms:int want:int rate_limit:int rate_period:int quiet:int policies:int acks:int rest:list
+-- keys: ready grouped turns blocked alarms holding starts limits later leases body record result completed failed cancelled expired parked expiry config claims unique uniques progress logs stats events waiters rate wake shared_holding shared_starts
+-- args: now:int worker:str request:int lease_ms:int want:int rate_limit:int rate_period:int quiet:int policies:int functions:int acks:int rest:list
 --   request: grows with each call of a worker; the same number again repeats the last answer, and
 --     a smaller one, a call that was lost on the way and comes late, does nothing
 --   quiet: 1 to do nothing at all unless a job waits; the answer then begins with 0
---   rest: three numbers a policy (age ms, count, bytes; -1 no limit), then three arguments an ack:
---     id, facts (see lib/ack.lua), history line
--- returns: now, ms until the next delayed job is due (-1 none), jobs left waiting, ms until the
---   rate allows a claim (-1 now), one character an ack (1 written, 0 stale), then id, body, record a job
--- include: time record wake count
-if quiet == 1 and redis.call('ZCARD', ready) == 0 then return {0, -1, 0, -1, ''} end
+--   rest: three numbers a policy (age ms, count, bytes; -1 no limit), the names of functions, then three
+--     arguments an ack: id, facts (see lib/ack.lua), history line
+-- returns: now, ms until the queue is to be looked at for a time (-1 none), jobs left that could be
+--   claimed, ms until a limit allows a claim (-1 now), one character an ack (1 written, 0 stale), then
+--   id, body, record a job
+-- include: time record tell wake count
+local switches = redis.call('HMGET', config, 'flow', 'paused', 'closed', 'listened')
+local has_flow, is_paused = switches[1], switches[2]
+local closed_ms, is_open = tonumber(switches[3] or '0'), not switches[2]
+local function waiting()
+  local number = redis.call('ZCARD', ready)
+  return has_flow and number + redis.call('ZCOUNT', turns, '-inf', '(inf') or number
+end
+if quiet == 1 and (is_paused or waiting() == 0) then return {0, -1, 0, -1, ''} end
+listening = tonumber(switches[4] or '0') > now
+local tools
+local function toolbox() -- what most queues never need is made when it is: a function costs a call 0.3 µs
+-- include: state place flow gates take
+  return {line_up = line_up, let_go = let_go, read_rules = read_rules, queue_places = queue_places,
+    take = take, hold = hold, look_at_alarms = look_at_alarms}
+end
+local function line_up(id, packed)
+  tools = tools or toolbox()
+  tools.line_up(id, packed)
+end
 local function write_ends()
+  local function let_go(...)
+    tools = tools or toolbox()
+    return tools.let_go(...)
+  end
 -- include: drop keep ack
   awaited = redis.call('EXISTS', waiters) == 1
-  local chosen = {}
+  local chosen, names = {}, {}
   for i = 1, policies do
     local at = rest + (i - 1) * 3
     chosen[i] = {tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])}
   end
-  return ack_all(rest + policies * 3, #ARGV, chosen)
+  for i = 1, functions do names[i] = ARGV[rest + policies * 3 + i - 1] end
+  return ack_all(rest + policies * 3 + functions, #ARGV, chosen, names)
+end
+local function head_of(zset)
+  local head = redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')[2]
+  return head and math.max(0, tonumber(head) - now) or -1
 end
 local function until_next()
-  local head = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')[2]
-  return head and math.max(0, tonumber(head) - now) or -1
+  local due = head_of(later)
+  local alarm = has_flow and head_of(alarms) or -1
+  return alarm >= 0 and (due < 0 or alarm < due) and alarm or due
 end
 local function take_due()
 -- include: stage
@@ -47,13 +76,21 @@ elseif previous and previous[1] == request then
   end
 else
   if acks > 0 then reply[5] = write_ends() end
-  if until_next() == 0 then take_due() end
+  if head_of(later) == 0 then take_due() end
+  if has_flow then
+    tools = tools or toolbox()
+    tools.read_rules()
+    tools.look_at_alarms()
+  end
   local ids, tokens = {}, {}
   if want > 0 then ids, tokens = claim(want, reply) end
   redis.call('HSET', claims, worker, cmsgpack.pack({request, ids, tokens, reply[5]}))
   write_counts()
 end
 reply[2] = until_next()
-reply[3] = redis.call('ZCARD', ready)
+local left = waiting()
+if left == 0 and acks > 0 then tell('drained', '', '') end
+reply[3] = is_open and left or 0
 if reply[3] > 0 and reply[4] < 0 then ring() end
+write_events()
 return reply

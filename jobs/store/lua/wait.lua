@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Answers with the end of a job, or notes who wants to hear of it.
--- keys: ready later leases record completed failed cancelled expired parked result waiters
+-- keys: ready grouped later leases record completed failed cancelled expired parked result waiters
 -- args: id:str inbox:str
 -- returns: state and last history line of an ended job; state and '' of a live one; '' and '' if unknown
 -- include: record state

@@ -17,25 +17,37 @@ local function note_rate(number)
   redis.call('LPUSH', rate, unpack(times))
   redis.call('LTRIM', rate, 0, rate_limit - 1)
 end
-local function lease(popped, reply)
+local function tail_with(packed, held)
+  local tail = tail_of(packed)
+  if tail == '' and #held == 0 then return '' end
+  local group, key, own = flow_of(packed)
+  local gates = #held > 0 and table.concat(held, '\0') .. '\0' or ''
+  return table.concat({group, key, own, gates}, '\0')
+end
+-- `jobs`: what was chosen by `take`, with the places that each will hold; nil on the plain way
+local function lease(asked, scores, reply, jobs)
   local ids, tokens, records, deadlines = {}, {}, {}, {}
-  local asked, deadline = {}, text_of(now + lease_ms)
-  for i = 1, #popped, 2 do asked[#asked + 1] = popped[i] end
+  local deadline, held_by = text_of(now + lease_ms), {}
   local stored = redis.call('HMGET', body, unpack(asked))
   local packed = redis.call('HMGET', record, unpack(asked))
   local last = redis.call('HINCRBY', config, 'token', #asked) - #asked
   for n, id in ipairs(asked) do
     if stored[n] then
-      local score = tonumber(popped[2 * n])
+      local score = scores[n]
       local priority, failures, losses, interruptions, flags = math.floor(score / SPAN), 0, 0, 0, 0
+      local tail
       local _
       local sequence, available = score % SPAN, enqueued_at(stored[n])
       if packed[n] then
         priority, _, failures, losses, interruptions, flags, sequence, available = unpack_record(packed[n])
+        if jobs and (#packed[n] > RECORD_BYTES or #jobs[n].held > 0) then tail = tail_with(packed[n], jobs[n].held) end
+      elseif jobs and #jobs[n].held > 0 then
+        tail = tail_with(nil, jobs[n].held)
       end
-      local fresh = pack_record(priority, last + n, failures, losses, interruptions, flags, sequence, available, #stored[n])
+      local fresh = pack_record(priority, last + n, failures, losses, interruptions, flags, sequence, available, #stored[n], tail)
       ids[#ids + 1] = id
       tokens[#tokens + 1] = last + n
+      if jobs then held_by[#held_by + 1] = jobs[n] end
       records[#records + 1] = id
       records[#records + 1] = fresh
       deadlines[#deadlines + 1] = deadline
@@ -43,21 +55,42 @@ local function lease(popped, reply)
       reply[#reply + 1] = id
       reply[#reply + 1] = stored[n]
       reply[#reply + 1] = fresh
-      bucket('wait', math.max(0, now - available))
+      bucket('wait', math.max(0, now - available), function_of(stored[n]))
+      tell('active', id, '')
     end
   end
   if #ids == 0 then return ids, tokens end
   redis.call('HSET', record, unpack(records))
   redis.call('ZADD', leases, unpack(deadlines))
   count('claimed', #ids)
+  if jobs then tools.hold(held_by, tokens) end
   return ids, tokens
 end
+-- how many jobs may be claimed; 0 with the ms until that changes by itself (-1: a job's end changes it)
+local function allowed(want)
+  if is_paused then return 0, -1 end
+  if closed_ms > now then return 0, closed_ms - now end
+  local most, wait = within_rate(want)
+  if most > 0 and has_flow then most, wait = tools.queue_places(most) end
+  return most, wait
+end
 local function claim(want, reply)
-  local allowed, wait = within_rate(want)
+  local most, wait = allowed(want)
+  is_open = most > 0
   reply[4] = wait
-  if allowed == 0 then return {}, {} end
-  local popped = redis.call('ZPOPMIN', ready, allowed)
-  if #popped == 0 then return {}, {} end
-  note_rate(#popped / 2)
-  return lease(popped, reply)
+  if most == 0 then return {}, {} end
+  local asked, scores, jobs = {}, {}, nil
+  if has_flow then
+    jobs = tools.take(most)
+    for n, job in ipairs(jobs) do asked[n], scores[n] = job.id, job.score end
+  else
+    local popped = redis.call('ZPOPMIN', ready, most)
+    for i = 1, #popped, 2 do
+      asked[#asked + 1] = popped[i]
+      scores[#scores + 1] = tonumber(popped[i + 1])
+    end
+  end
+  if #asked == 0 then return {}, {} end
+  note_rate(#asked)
+  return lease(asked, scores, reply, jobs)
 end

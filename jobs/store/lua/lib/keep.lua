@@ -1,10 +1,12 @@
--- terminal jobs: kept with an expiry, or removed at once; then the state is trimmed
+-- terminal jobs: kept with an expiry, or removed at once; then the state is trimmed. A job that holds
+-- more than its place gives it up by `let_go` (see flow.lua), which the script provides
 local TERMINAL = {completed = completed, failed = failed, cancelled = cancelled, expired = expired}
 local CODES = {completed = 1, failed = 2, cancelled = 3, expired = 4}
 local HISTORY_BYTES = 65536
 local awaited = true
 local ended = {}
 local kept = {lines = {}, ages = {}, records = {}}
+local gone = {}
 local function append_line(id, line)
   local lines = redis.call('HGET', result, id)
   if lines then
@@ -25,14 +27,13 @@ local function tell_waiters(state, id, line)
   local message = struct.pack('>BH', CODES[state], #id) .. id .. line
   for inbox in string.gmatch(inboxes, '%S+') do redis.call('PUBLISH', inbox, message) end
 end
-local function forget(id)
-  redis.call('HDEL', body, id)
-  redis.call('HDEL', record, id)
-  redis.call('HDEL', result, id)
-end
 local function finish(state, id, line, fresh, packed, age, most, most_bytes)
   if awaited then tell_waiters(state, id, line) end
-  if age == 0 or most == 0 then return forget(id) end
+  if #packed > RECORD_BYTES then packed = let_go(id, packed, true) end
+  if age == 0 or most == 0 then
+    gone[#gone + 1] = id
+    return
+  end
   local bytes = body_size(id, packed)
   if fresh then
     kept.lines[#kept.lines + 1] = id
@@ -41,7 +42,7 @@ local function finish(state, id, line, fresh, packed, age, most, most_bytes)
   else
     bytes = bytes + append_line(id, line)
   end
-  if #packed == RECORD_BYTES then
+  if #packed >= RECORD_BYTES then
     kept.records[#kept.records + 1] = id
     kept.records[#kept.records + 1] = with_size(packed, bytes)
   end
@@ -58,6 +59,9 @@ local function finish(state, id, line, fresh, packed, age, most, most_bytes)
   ended[state] = sum
 end
 local function write_kept()
+  if #gone > 0 then
+    for _, hash in ipairs({body, record, result, progress, logs}) do redis.call('HDEL', hash, unpack(gone)) end
+  end
   if #kept.lines > 0 then redis.call('HSET', result, unpack(kept.lines)) end
   if #kept.records > 0 then redis.call('HSET', record, unpack(kept.records)) end
   if #kept.ages > 0 then redis.call('ZADD', expiry, unpack(kept.ages)) end

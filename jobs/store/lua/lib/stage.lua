@@ -10,15 +10,31 @@ local function stage()
   end
   local packed = redis.call('HMGET', record, unpack(ids))
   local sequence = redis.call('HINCRBY', config, 'sequence', #ids) - #ids
+  local ageing = tonumber(redis.call('HGET', config, 'ageing') or '0')
   for n = 1, #ids do
     local priority, token, failures, losses, interruptions, flags = unpack_record(packed[n])
-    scores[#scores + 1] = priority * SPAN + sequence + n
-    scores[#scores + 1] = ids[n]
+    local tail = tail_of(packed[n])
+    local place = sequence + n
+    if ageing > 0 then
+      place = tonumber(due[2 * n]) + (priority - 1) * ageing + place % 2048 / 2048
+      flags = bit.bor(flags, AGED)
+    elseif bit.band(flags, AGED) > 0 then
+      flags = flags - AGED
+    end
+    local holds = string.find(tail, '%zo:')
+    if holds then tail = string.match(tail, '^[^%z]*(.*)$') end
+    local fresh = pack_record(priority, token, failures, losses, interruptions, flags, place, tonumber(due[2 * n]), 0, tail)
+    if tail == '' or holds then
+      scores[#scores + 1] = string.format('%.17g', score_of(priority, flags, place))
+      scores[#scores + 1] = ids[n]
+    else
+      line_up(ids[n], fresh)
+    end
     records[#records + 1] = ids[n]
-    records[#records + 1] = pack_record(priority, token, failures, losses, interruptions, flags,
-      sequence + n, tonumber(due[2 * n]))
+    records[#records + 1] = fresh
+    tell('waiting', ids[n], '')
   end
-  redis.call('ZADD', ready, unpack(scores))
+  if #scores > 0 then redis.call('ZADD', ready, unpack(scores)) end
   redis.call('HSET', record, unpack(records))
   redis.call('ZREM', later, unpack(names))
 end

@@ -1,0 +1,104 @@
+#!lua
+-- Adds up to 100 jobs, each at most once, with all that an enqueue may ask for: an id of the caller's,
+-- a unique key, a group with its turns.
+-- keys: ready grouped turns later leases body record result completed failed cancelled expired parked expiry config taken unique uniques holding progress logs stats events wake
+-- args: now:int again:int rest:list
+--   again: 1 when the same call is repeated after a lost answer: an equal body is its own success
+--   rest, twelve a job: id, body, priority, delay ms, due ms (0: by the delay), ms the id stays taken
+--     (-1: a generated id, which takes the place of no other job, not even of one that has ended),
+--     group, key (both '' for a plain job), unique key ('' none), how it is unique (u until the job
+--     ends, t for a time, d a quiet time at the beginning: leading, p the same at the end: trailing,
+--     n next: one more run after the one that is active), ms of that, longest delay in ms (0 none)
+-- returns: one character a job: + added, = its id is held by a job, - taken by an earlier one, u its
+--   unique key is held, by the job whose id follows; then the ids of the holders
+-- include: time record tell wake drop state place vacate add
+local FIELDS = 12
+local FOREVER = math.huge
+local ids, keys = {}, {}
+for i = rest, #ARGV, FIELDS do
+  ids[#ids + 1] = ARGV[i]
+  keys[#keys + 1] = ARGV[i + 8]
+end
+local held = redis.call('HMGET', body, unpack(ids))
+local reserved = redis.call('EXISTS', taken) == 1 and redis.call('ZMSCORE', taken, unpack(ids)) or {}
+local owners = redis.call('HMGET', unique, unpack(keys))
+local switches = redis.call('HMGET', config, 'listened', 'ageing', 'flow')
+listening = tonumber(switches[1] or '0') > now
+ageing = tonumber(switches[2] or '0')
+local answers, holders, seen, reserve, took = {}, {}, {}, {}, {}
+local function is_held(n, id, data, ttl)
+  if seen[id] then return '=' end
+  if again == 1 and held[n] and string.sub(held[n], ENQUEUED_BYTES + 1) == data then return '+' end
+  local kept = reserved[n] and tonumber(reserved[n]) > now
+  if kept and not held[n] then return '-' end
+  if held[n] and (ttl < 0 or kept or not vacate(id)) then return '=' end
+end
+local function until_of(mode, ms)
+  return (mode == 't' or mode == 'd') and now + ms or FOREVER
+end
+-- the id of the job that has a unique key, unless its time is over, its job is gone, or the quiet
+-- time is over at whose end it runs
+local function owner_of(n, own, mode)
+  if took[own] then return took[own] end
+  local owner = owners[n]
+  if not owner then return end
+  local until_ms = tonumber(redis.call('ZSCORE', uniques, own) or '0')
+  if until_ms ~= FOREVER then return until_ms > now and owner end
+  if redis.call('HEXISTS', body, owner) == 0 then return end
+  return not (mode == 'p' and state_of(owner) == 'active') and owner
+end
+-- one more run after the active one: the new job waits for its end in a line of its own
+local function follows(owner, own, mode)
+  if mode ~= 'n' or state_of(owner) ~= 'active' then return false end
+  redis.call('ZADD', holding, 0, 'u:' .. own .. '\1' .. owner)
+  local packed = redis.call('HGET', record, owner)
+  local priority, token, failures, losses, interruptions, flags, sequence, available, size = unpack_record(packed)
+  local group, key, unique_key, gates = flow_of(packed)
+  redis.call('HSET', record, owner, pack_record(priority, token, failures, losses, interruptions, flags, sequence,
+    available, size, table.concat({group, key, unique_key, gates .. 'u:' .. own .. '\0'}, '\0')))
+  return true
+end
+for n, id in ipairs(ids) do
+  local at = rest + (n - 1) * FIELDS
+  local data, ttl = ARGV[at + 1], tonumber(ARGV[at + 5])
+  local group, key, own, mode, ms = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], ARGV[at + 9], tonumber(ARGV[at + 10])
+  local answer = is_held(n, id, data, ttl)
+  local owner = not answer and own ~= '' and owner_of(n, own, mode)
+  if owner and owner ~= id and not follows(owner, own, mode) then
+    answer = 'u'
+    holders[#holders + 1] = owner
+    if mode == 'd' then
+      local most = tonumber(ARGV[at + 11])
+      local first = enqueued_at(redis.call('HGET', body, owner) or '')
+      local until_ms = most > 0 and math.min(now + ms, first + most) or now + ms
+      redis.call('ZADD', uniques, 'GT', string.format('%.17g', until_ms), own)
+    end
+    tell('deduplicated', owner, id)
+  end
+  if answer == '=' or answer == '-' then tell('duplicated', id, '') end
+  answers[n] = answer or '+'
+  if not answer then
+    local tail
+    if group ~= '' or own ~= '' then
+      tail = table.concat({group, key, own, ''}, '\0')
+      if mode == 'n' then tail = tail .. 'n\0' end
+    end
+    local delay = tonumber(ARGV[at + 3])
+    add(id, data, tonumber(ARGV[at + 2]), mode == 'p' and ms or delay, tonumber(ARGV[at + 4]), tail)
+    if ttl > 0 then
+      reserve[#reserve + 1] = now + ttl
+      reserve[#reserve + 1] = id
+    end
+    if own ~= '' then
+      took[own] = id
+      redis.call('HSET', unique, own, id)
+      redis.call('ZADD', uniques, string.format('%.17g', until_of(mode, ms)), own)
+    end
+  end
+  seen[id] = true
+end
+write_added(line_up)
+if #lined > 0 and not switches[3] then redis.call('HSET', config, 'flow', 1) end
+if #reserve > 0 then redis.call('ZADD', taken, unpack(reserve)) end
+write_events()
+return {table.concat(answers), unpack(holders)}
