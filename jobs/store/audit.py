@@ -15,7 +15,17 @@ from redis.exceptions import WatchError
 
 from jobs.keys import QueueKeys
 from jobs.states import TERMINAL, State
-from jobs.store.record import SPAN, Record, late_id, late_name, unpack_record
+from jobs.store.audit_flow import check_flow, read_flow
+from jobs.store.record import (
+    AGED,
+    SPAN,
+    Record,
+    grouped_id,
+    late_id,
+    late_name,
+    score_of,
+    unpack_record,
+)
 from jobs.store.show import STATE_KEYS
 
 if TYPE_CHECKING:
@@ -27,6 +37,8 @@ NAMED = 5
 RECORDED = frozenset({State.active, State.delayed, State.parked})
 #: Times that the bytes of a busy state are read before the audit goes on without them.
 TRIES = 5
+#: Instead of the score of a waiting job that stands in a group; audit_flow looks at those.
+IN_GROUP = -1.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +83,14 @@ async def audit(client: Redis, keys: QueueKeys) -> list[str]:
         One sentence a finding. The bytes of a state that changes all the time may go unchecked.
     """
     snapshot = await _read(client, keys)
+    flow = [(what, list(names)) for what, names in check_flow(await read_flow(client, keys))]
     bytes_found = [await _check_bytes(client, keys, state) for state in sorted(TERMINAL)]
     return [
         *_check_states(snapshot),
         *_check_leftovers(snapshot),
         *_check_records(snapshot),
         *_check_counters(snapshot),
+        *(f"{what}: {_some(sorted(names))}" for what, names in flow if names),
         *filter(None, bytes_found),
         *await _check_ttls(client, keys),
     ]
@@ -86,6 +100,7 @@ async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
     async with client.pipeline(transaction=True) as pipe:
         for name in STATE_KEYS.values():
             pipe.zrange(getattr(keys, name), 0, -1, withscores=True)
+        pipe.zrange(keys.grouped, 0, -1)
         pipe.hkeys(keys.body)
         pipe.hgetall(keys.record)
         pipe.hkeys(keys.result)
@@ -94,13 +109,26 @@ async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
         pipe.hgetall(keys.stats)
         pipe.hmget(keys.config, ["sequence", "token"])
         pipe.llen(keys.wake)
-        *sets, bodies, records, results, expiry, waiters, stats, last, wakes = await pipe.execute()
+        (
+            *sets,
+            grouped,
+            bodies,
+            records,
+            results,
+            expiry,
+            waiters,
+            stats,
+            last,
+            wakes,
+        ) = await pipe.execute()
     sequence, token = (int(number or 0) for number in last)
     states = {state: dict(ids) for state, ids in zip(STATE_KEYS, sets, strict=True)}
     names = states[State.delayed]
+    aside = {grouped_id(member).encode(): IN_GROUP for member in grouped}
     return Snapshot(
         states={
             **states,
+            State.waiting: states[State.waiting] | aside,
             State.delayed: {late_id(name).encode(): at for name, at in names.items()},
         },
         late_names=frozenset(names),
@@ -186,12 +214,22 @@ def _late_name(job_id: bytes, record: Record) -> bytes:
 
 
 def _is_misplaced(score: float, record: Record | None) -> bool:
-    return record is not None and score != record.priority * SPAN + record.sequence
+    return record is not None and score not in (IN_GROUP, score_of(record))
+
+
+def _is_aged(packed: bytes | None) -> bool:
+    return packed is not None and bool(unpack_record(packed).flags & AGED)
 
 
 def _check_counters(snapshot: Snapshot) -> list[str]:
-    waiting = snapshot.states[State.waiting]
-    ahead = [i for i, score in waiting.items() if score % SPAN > snapshot.sequence]
+    in_line = snapshot.states[State.waiting].items()
+    waiting = {i: score for i, score in in_line if score != IN_GROUP}
+    records = snapshot.records
+    ahead = [
+        i
+        for i, score in waiting.items()
+        if score % SPAN > snapshot.sequence and not _is_aged(records.get(i))
+    ]
     places = Counter(waiting.values())
     shared = [i for i, score in waiting.items() if places[score] > 1]
     broken = [name for name, number in snapshot.stats.items() if not number.isdigit()]

@@ -27,12 +27,13 @@ local function free_gate(gate, id)
   open_gate(gate, 1)
 end
 -- gives up what a job holds, and returns its record without: all of it when it ends or leaves the
--- queue; else the places, but not that of a key whose jobs keep their order (`o:`) while `waits`
+-- queue; else the places, but not those of an order (`o:`) or of a follower (`u:`) while it `waits`
 local function let_go(id, packed, ends, waits)
   local group, key, own, gates = flow_of(packed)
   local left = {}
   for gate in string.gmatch(gates, '[^%z]+') do
-    if waits and string.sub(gate, 1, 2) == 'o:' then
+    local kind = string.sub(gate, 1, 2)
+    if waits and (kind == 'o:' or kind == 'u:') then
       left[#left + 1] = gate .. '\0'
     else
       free_gate(gate, id)

@@ -3,7 +3,7 @@
 local UNLIMITED = math.huge
 local SHARED_LOOK = 250
 local DIVERTED = 1000
-local rules, free, opens, shut = nil, {}, {}, {}
+local rules, free, known, opens, shut = nil, {}, {}, {}, {}
 local function rule_of(text)
   local kind, limit, period, name = string.match(text, '^(%a)(%d*)/?(%d*)@?(.*)$')
   return {kind = kind, limit = kind == 'o' and 1 or tonumber(limit), period = tonumber(period), shared = name ~= '' and name}
@@ -38,8 +38,16 @@ local function add_gates(gates, scope, name)
   if #mine > 0 then gates[name] = mine end
   for shared in pairs(mine.names or {}) do gates[shared] = rules[shared] end
 end
+-- the rates of the whole queue, which count every start; its places are those of all leases
+local function add_queue_rates(gates)
+  local rates = {}
+  for _, rule in ipairs(rules.q) do if rule.kind == 'r' then rates[#rates + 1] = rule end end
+  if #rates > 0 then gates.q = rates end
+  for shared in pairs(rules.q.names or {}) do gates[shared] = rules[shared] end
+end
 local function gates_of(of, key, own, marked)
   local gates = {}
+  if rules.q then add_queue_rates(gates) end
   add_gates(gates, 'f:' .. of, 'f:' .. of)
   if key ~= '' then
     add_gates(gates, 'k', 'k:' .. key)
@@ -92,7 +100,7 @@ local function places(gate, mine)
       left = math.min(left, rule.kind == 'r' and in_window(gate, rule) or beside(gate, rule))
     end
   end
-  free[gate] = left
+  free[gate], known[gate] = left, mine
   return left
 end
 -- the order of a key is a gate of its own, which a job keeps while it waits for its next attempt
@@ -112,6 +120,9 @@ local function closed_gate(id, gates, marked)
 end
 local function pass(gates, marked)
   local held, rated = {}, {}
+  for gate in string.gmatch(marked, '[^%z]+') do
+    if string.sub(gate, 1, 2) == 'u:' then held[1] = gate end
+  end
   for gate, mine in pairs(gates) do
     free[gate] = free[gate] - 1
     local order = order_gate(gate, mine)
@@ -128,7 +139,22 @@ local function pass(gates, marked)
   end
   return held, rated
 end
+-- when a rate may open that this call has used up: when the oldest start that it counts is forgotten
+local function next_opening(gate)
+  local first
+  for _, rule in ipairs(known[gate] or {}) do
+    if rule.kind == 'r' then
+      local set = rule.shared and shared_starts or starts
+      local from = '[' .. gate .. '\1' .. struct.pack('>d', now - rule.period + 1)
+      local oldest = redis.call('ZRANGEBYLEX', set, from, '(' .. gate .. '\2', 'LIMIT', 0, 1)[1]
+      local at = (oldest and struct.unpack('>d', oldest, #gate + 2) or now) + rule.period
+      first = math.min(first or at, at)
+    end
+  end
+  return first
+end
 local function alarm(gate)
+  opens[gate] = opens[gate] or next_opening(gate)
   if opens[gate] then redis.call('ZADD', alarms, 'LT', text_of(opens[gate]), gate) end
 end
 local function block(group, turn, gate)

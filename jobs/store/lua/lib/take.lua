@@ -21,19 +21,23 @@ end
 -- the jobs themselves: one, or more of each group while there is room for all
 local function spread(found, groups, room)
   local jobs = {}
-  local each = groups > 0 and math.floor((room - #found) / groups) + 1 or 0
+  local each = groups > 0 and math.floor((room - #found) / groups) + 1 or 1
   for _, entry in ipairs(found) do
-    if entry.id then
-      jobs[#jobs + 1] = entry
-    else
-      local members = first_of(entry.group, each + 1)
-      for n = 1, math.min(each, #members) do
-        local member, at = members[n], #entry.group + 2
+    if entry.group then
+      entry.members = first_of(entry.group, each + 1)
+      entry.next = entry.members[each + 1]
+    end
+  end
+  for round = 1, each do
+    for _, entry in ipairs(found) do
+      local member = entry.group and entry.members[round]
+      if member then
+        local at = #entry.group + 2
         jobs[#jobs + 1] = {id = string.sub(member, at + 8), score = struct.unpack('>d', member, at),
           member = member, of = entry}
+      elseif entry.id and round == 1 then
+        jobs[#jobs + 1] = entry
       end
-      entry.next = members[each + 1]
-      entry.empty = #members == 0
     end
   end
   return jobs
@@ -122,8 +126,7 @@ local function take(want)
     for _, entry in ipairs(found) do if entry.shut then block(entry.group, entry.turn, entry.shut) end end
     for _, job in ipairs(chosen) do taken[#taken + 1] = job end
     diverted = diverted + #moved
-    if settle_gates() == 0 and #chosen == 0 and #moved == 0 and #found == 0 then break end
-    if #found == 0 and #jobs == 0 then break end
+    if settle_gates() == 0 and #found == 0 then break end
   end
   return taken
 end
