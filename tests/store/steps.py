@@ -109,6 +109,10 @@ class Steps:
         """Make ended jobs wait again."""
         return await control.retry(self.client, self.keys, ids, now_ms=self.now)
 
+    async def change(self, job_id: str, **changes: Any) -> control.Changed:
+        """Edit one job; what is not given stays as it is."""
+        return await control.change(self.client, self.keys, job_id, **changes, now_ms=self.now)
+
     async def unpark(self, *ids: str) -> int:
         """Make parked jobs wait again."""
         moved: int = await script("unpark")(self.client, self.keys, (self.now,), ids)

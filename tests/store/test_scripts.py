@@ -106,6 +106,7 @@ async def test_every_script_can_be_replayed(steps: Steps) -> None:
         lambda: steps.cancel("b"),
         lambda: steps.retry("a"),
         lambda: steps.unpark("c"),
+        lambda: steps.change("e", body=b"new", priority=1, delay_ms=5_000),
         steps.prune,
         lambda: steps.watch("c"),
         lambda: steps.tick(NOW),
