@@ -223,7 +223,7 @@ class Client(ArqRedis):
 
     def _handle(self, item: Prepared, answer: Added) -> Job[Any]:
         duplicate = answer is not Added.added
-        return Job(item.entry.id, self, item.queue, duplicate=duplicate, convert=item.convert)
+        return Job(item.job_id, self, item.queue, duplicate=duplicate, convert=item.convert)
 
     # -- jobs ------------------------------------------------------------------------------
 

@@ -86,11 +86,12 @@ class PayloadTooLarge(EnqueueRefused):
 
 
 class DuplicateJob(EnqueueRefused):
-    """A job with this id exists already."""
+    """A job with this id, or this unique key, exists already; `job_id` is its id."""
 
-    def __init__(self, queue: str, job_id: str) -> None:
-        self.queue, self.job_id = queue, job_id
-        super().__init__(f"queue {queue!r} already holds a job with the id {job_id!r}")
+    def __init__(self, queue: str, job_id: str, unique: str | None = None) -> None:
+        self.queue, self.job_id, self.unique = queue, job_id, unique
+        what = f"the id {job_id!r}" if unique is None else f"the unique key {unique!r}: {job_id!r}"
+        super().__init__(f"queue {queue!r} already holds a job with {what}")
 
 
 class UnreadableBody(JobsError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from jobs.client import Client, current_client
 from jobs.context import Context
 from jobs.errors import InvalidOption
 from jobs.keys import check_name
+from jobs.limits import Limit, limits_of
 from jobs.options import (
     EnqueueOptions,
     JobOptions,
@@ -26,6 +27,7 @@ from jobs.options import (
 )
 from jobs.requests import Request
 from jobs.signature import Signature
+from jobs.uniqueness import By, Unique, check_by
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -186,8 +188,13 @@ def job(
     no_retry: tuple[type[BaseException], ...] = (),
     description: str | None = None,
     executor: Place | None = None,
+    limits: Iterable[Limit] = (),
+    concurrency: int | None = None,
+    rate: str | None = None,
+    key: By | None = None,
+    unique: Unique | str | tuple[str, ...] | bool | None = None,
 ) -> Decorator: ...
-def job(
+def job(  # noqa: PLR0913 -- the options of a function, each by name
     name: str | Callable[..., Any] | None = None,
     /,
     *,
@@ -195,6 +202,11 @@ def job(
     no_retry: tuple[type[BaseException], ...] = (),
     description: str | None = None,
     executor: Place | None = None,
+    limits: Iterable[Limit] = (),
+    concurrency: int | None = None,
+    rate: str | None = None,
+    key: By | None = None,
+    unique: Unique | str | tuple[str, ...] | bool | None = None,
     **options: Any,
 ) -> Any:
     """Declare a function as a job.
@@ -210,6 +222,12 @@ def job(
         description: a sentence for people; default the first line of the docstring.
         executor: where a plain `def` runs: "thread" (default), or "process" for work that keeps
             a CPU busy or must be killed when its time is over. Its context has no resources then.
+        limits: how many of its jobs run at once, or start in a time, over all workers.
+        concurrency: the same in short: at most so many at once.
+        rate: the same in short: at most so many starts in a time, e.g. "30/s".
+        key: the field of the arguments (or fields, or a function of them) that says to whom a
+            job belongs, e.g. "tenant_id": keys take turns, and limits `per="key"` hold for each.
+        unique: which of its jobs are the same: `True`, a tuple of fields, or `Unique(…)`.
         **options: attempts, backoff, timeout, priority, expires, keep_completed, keep_failed:
             see `JobOptions`; unset ones are left to the queue and the framework.
 
@@ -217,7 +235,14 @@ def job(
         InvalidOption: a value that an option cannot take, or a function without a parameter
             for the context, or one that the executor cannot run.
     """
-    rest = {"no_retry": no_retry, "description": description, "executor": executor}
+    rest = {
+        "no_retry": no_retry,
+        "description": description,
+        "executor": executor,
+        "limits": limits_of(limits, concurrency, rate),
+        "key": check_by(key),
+        "unique": None if unique is None else _unique_by(unique),
+    }
     if callable(name):
         return _declare(name, None, None, JobOptions(), rest)
     return Decorator(name, queue, JobOptions(**options), rest)
@@ -247,10 +272,18 @@ def _declare(
         no_retry=rest["no_retry"],
         description=rest["description"] or (call.__doc__ or "").strip().split("\n")[0],
         executor=_place_for(call, rest["executor"]),
+        limits=rest["limits"],
+        key=rest["key"] or (place.key if place else None),
+        unique=rest["unique"],
     )
     registry.functions[function.name] = function
     kind = ModelFunction if signature.model else JobFunction
     return kind(function, place)
+
+
+def _unique_by(unique: Unique | str | tuple[str, ...] | bool) -> Unique | None:
+    """What makes jobs of a function the same; a text names one field there."""
+    return Unique(by=unique) if isinstance(unique, str) else Unique.of(unique)
 
 
 def _place_for(call: Callable[..., Any], executor: object) -> Place:

@@ -6,6 +6,7 @@ default in disguise; `resolve` gives the values that hold.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, TypedDict
@@ -14,6 +15,8 @@ from jobs.backoff import Backoff, exponential
 from jobs.durations import MAX_MS, Duration, parse_rate, to_ms
 from jobs.errors import InvalidOption, did_you_mean
 from jobs.keys import check_name
+from jobs.limits import Limit, check_limits
+from jobs.uniqueness import By, Unique, check_by
 
 HIGHEST_PRIORITY, LOWEST_PRIORITY = 1, 1000
 
@@ -147,8 +150,13 @@ class EnqueueOptions(TypedDict, total=False):
     delay: wait this long before the job may run.
     run_at: run not before this moment (an aware datetime); not together with `delay`.
     queue: another queue than the function's own.
-    on_conflict: when the id is taken: "return" the job that has it (default) or "raise"
-        `DuplicateJob`.
+    on_conflict: when another job has the id or the unique key: "return" that job (default;
+        "ignore" is the same), "raise" `DuplicateJob`, "replace" its payload and time while it
+        waits, or "cancel" it and take its place.
+    unique: `True` (one job with these arguments), a tuple of fields, a key, or `Unique(…)`;
+        `False` switches off what the function says.
+    key: the group to which the job belongs, e.g. a tenant: groups take turns, and the limits
+        `per="key"` hold for each.
     """
 
     id: str
@@ -157,6 +165,8 @@ class EnqueueOptions(TypedDict, total=False):
     run_at: datetime
     queue: str
     on_conflict: str
+    unique: Unique | str | tuple[str, ...] | bool
+    key: str
     attempts: int
     backoff: Backoff
     timeout: Duration
@@ -176,6 +186,10 @@ class Queue:
             takes the worker's `max_jobs` (default 10).
         rate: at most so many starts per time over all workers, e.g. "30/s" or "100/min".
         defaults: options of jobs in this queue, below those of their functions.
+        limits: further limits over all workers; see `Limit`.
+        key: how the key of a job is found in its arguments, unless its function or the call
+            says it: a field, a tuple of them, or a function.
+        ageing: a waiting job counts as one priority higher for each such time that it waits.
 
     Raises:
         InvalidOption: a name or number that cannot be.
@@ -185,20 +199,40 @@ class Queue:
     concurrency: int | None
     rate: RateLimit | None
     defaults: JobOptions
+    limits: tuple[Limit, ...]
+    key: By | None
+    ageing: Duration | None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the options of a queue, each by name
         self,
         name: str,
         *,
         concurrency: int | None = None,
         rate: RateLimit | str | None = None,
         defaults: JobOptions | None = None,
+        limits: Iterable[Limit] = (),
+        key: By | None = None,
+        ageing: Duration | None = None,
     ) -> None:
         _check_count("concurrency", concurrency, 1, 100_000)
         object.__setattr__(self, "name", check_name(name))
         object.__setattr__(self, "concurrency", concurrency)
         object.__setattr__(self, "rate", None if rate is None else RateLimit.of(rate))
         object.__setattr__(self, "defaults", defaults or JobOptions())
+        object.__setattr__(self, "limits", check_limits(limits))
+        object.__setattr__(self, "key", check_by(key))
+        object.__setattr__(self, "ageing", check_ageing(ageing))
+
+
+def check_ageing(value: Duration | None) -> Duration | None:
+    """The time that counts as one priority.
+
+    Raises:
+        InvalidOption: it is shorter than 1 ms.
+    """
+    if value is not None and to_ms(value, what="ageing") < 1:
+        raise InvalidOption(f"`ageing` is a time of at least 1 ms, not {value!r}")
+    return value
 
 
 #: Where a plain `def` runs.

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from jobs.limits import Limit
 from jobs.options import JobOptions, Place
 from jobs.signature import Signature
+from jobs.uniqueness import By, Unique
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Function:
         no_retry: exception types that are final all the same.
         description: a sentence for people.
         executor: where a plain function runs.
+        limits: how many of its jobs run at once or start in a time.
+        key: how the key of a job is found, by which it is limited and takes turns.
+        unique: which of its jobs are the same.
     """
 
     name: str
@@ -38,6 +43,9 @@ class Function:
     no_retry: tuple[type[BaseException], ...] = ()
     description: str = ""
     executor: Place = "thread"
+    limits: tuple[Limit, ...] = ()
+    key: By | None = None
+    unique: Unique | None = None
 
     @cached_property
     def is_async(self) -> bool:

@@ -13,6 +13,7 @@ from jobs.codec import MAX_BODY_BYTES, Serializer, encode_body, rebind_body
 from jobs.durations import Duration, to_ms, until_ms
 from jobs.errors import InvalidOption
 from jobs.ids import new_id
+from jobs.keyed import flow_for, policy_for
 from jobs.options import FRAMEWORK_DEFAULTS, EnqueueOptions, JobOptions
 from jobs.store._script import MAX_ITEMS
 from jobs.store.queue import NEW_ID, Entry
@@ -40,6 +41,7 @@ class Prepared:
     entry: Entry
     on_conflict: str
     convert: Callable[[Any], Any] | None
+    holder: str = ""  #: the job that has the unique key, once the server said so
 
     @property
     def generated(self) -> bool:
@@ -50,6 +52,11 @@ class Prepared:
         """Take another new id, since somebody else made the same one in the same millisecond."""
         job_id = new_id()
         self.entry = self.entry._replace(id=job_id, body=rebind_body(job_id, self.entry.body))
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job that stands for the request: its own, or that of another one."""
+        return self.holder or self.entry.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +98,14 @@ class Preparer:
         queue = (function and function.queue) or self.default_queue
         returns = function.signature.returns if function else None
         convert = returns.validate_python if returns else None
+        flow = flow_for(request.function, function, given, args, kwargs)
         if not given:
-            entry = Entry(job_id, body, priority, id_ttl_ms=NEW_ID)
-            return Prepared(queue, entry, "return", convert)
+            entry = Entry(job_id, body, priority, id_ttl_ms=NEW_ID, flow=flow)
+            return Prepared(queue, entry, policy_for({}, flow), convert)
         return Prepared(
             keys.check_name(given.get("queue") or queue),
-            Entry(job_id, body, priority, *_when(given), _id_ttl_ms(given)),
-            _conflict(given),
+            Entry(job_id, body, priority, *_when(given), _id_ttl_ms(given), flow),
+            policy_for(given, flow),
             convert,
         )
 
@@ -132,13 +140,6 @@ def _id_ttl_ms(given: Mapping[str, Any]) -> int:
     if "id" not in given:
         raise InvalidOption("`id_ttl` keeps an id taken, so it needs an `id`")
     return to_ms(given["id_ttl"], what="id_ttl")
-
-
-def _conflict(given: Mapping[str, Any]) -> str:
-    policy: str = given.get("on_conflict", "return")
-    if policy not in ("return", "raise"):
-        raise InvalidOption(f'`on_conflict` is "return" or "raise", not {policy!r}')
-    return policy
 
 
 def chunks(prepared: Iterable[Prepared]) -> Iterator[tuple[str, list[Prepared]]]:

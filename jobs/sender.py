@@ -8,14 +8,15 @@ from collections.abc import Iterable, Sequence
 
 from redis.exceptions import ResponseError
 
+from jobs.conflicts import settle
 from jobs.connections import as_server_error, never_sent, trouble
 from jobs.errors import DuplicateJob, EnqueueUnknown
-from jobs.keys import queue_keys
+from jobs.keys import QueueKeys, queue_keys
 from jobs.lane import Lane
 from jobs.requests import Prepared, chunks
 from jobs.store import workers
 from jobs.store._script import MAX_ITEMS
-from jobs.store.queue import Added, enqueue
+from jobs.store.queue import Added, are_plain, enqueue, submit
 from jobs.tasks import end_tasks
 
 #: So many calls are under way at once: the server works while the next ones are packed.
@@ -27,7 +28,7 @@ RENAMES = 5
 class Sender:
     """Duties: 1. send jobs in calls of a hundred; 2. repeat a call once whose connection broke,
     which the script finds out; 3. give another id to a job whose generated one was taken;
-    4. put each queue on the list of queues, once.
+    4. put each queue on the list of queues, once; 5. settle conflicts over ids and unique keys.
 
     Args:
         lane: the way to the server.
@@ -58,7 +59,7 @@ class Sender:
                     answers += await self._send(queue, chunk)
                     continue
                 under_way.append(asyncio.create_task(self._send(queue, chunk)))
-                strict = any(item.on_conflict == "raise" for item in chunk)
+                strict = any(item.on_conflict in ("raise", "replace", "cancel") for item in chunk)
                 if len(under_way) == (1 if strict else CALLS_AT_ONCE):
                     answers += await under_way.popleft()
                 else:
@@ -83,18 +84,25 @@ class Sender:
         if answers.count(Added.added) == len(chunk):
             return answers
         await self._rename(queue, chunk, answers)
-        for item, answer in zip(chunk, answers, strict=True):
-            if answer is not Added.added and (item.generated or item.on_conflict == "raise"):
+        for at, item in enumerate(chunk):
+            if answers[at] is Added.held and item.generated:
                 raise DuplicateJob(queue, item.entry.id)
+            if answers[at] is not Added.added:
+                answers[at] = await self._settle(item, answers[at])
         return answers
+
+    async def _settle(self, item: Prepared, answer: Added) -> Added:
+        async def send(item: Prepared) -> Added:
+            return (await self._call(item.queue, [item]))[0]
+
+        keys = queue_keys(item.queue, self._prefix)
+        return await settle(self._lane, keys, self._prefix, item, answer, send)
 
     async def _rename(self, queue: str, chunk: Sequence[Prepared], answers: list[Added]) -> None:
         """Send jobs again whose generated ids were taken, under others."""
         for _ in range(RENAMES):
             taken = [
-                at
-                for at, item in enumerate(chunk)
-                if item.generated and answers[at] is not Added.added
+                at for at, item in enumerate(chunk) if item.generated and answers[at] is Added.held
             ]
             if not taken:
                 return
@@ -107,22 +115,32 @@ class Sender:
     async def _call(self, queue: str, chunk: Sequence[Prepared]) -> list[Added]:
         """One call of the script; once more where its answer is lost."""
         keys = queue_keys(queue, self._prefix)
-        entries = [item.entry for item in chunk]
         try:
             if queue not in self._announced:
                 await workers.add_queues(self._lane, self._prefix, [queue])
                 self._announced.add(queue)
-            return await enqueue(self._lane, keys, entries, again=False)
+            return await self._enqueue(keys, chunk, again=False)
         except Exception as error:
             if trouble(error) is None:
                 raise
             first = error
             try:
-                return await enqueue(self._lane, keys, entries, again=True)
+                return await self._enqueue(keys, chunk, again=True)
             except Exception as error:
                 if trouble(error) is None:
                     raise
                 raise self._error(first, error) from error
+
+    async def _enqueue(
+        self, keys: QueueKeys, chunk: Sequence[Prepared], *, again: bool
+    ) -> list[Added]:
+        entries = [item.entry for item in chunk]
+        if are_plain(entries):
+            return await enqueue(self._lane, keys, entries, again=again)
+        answers = await submit(self._lane, keys, entries, again=again)
+        for item, (_, holder) in zip(chunk, answers, strict=True):
+            item.holder = holder
+        return [added for added, _ in answers]
 
     def _error(self, first: Exception, last: Exception) -> Exception:
         known = as_server_error(last, self._address)

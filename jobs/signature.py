@@ -142,6 +142,16 @@ class Signature:
         bound = self._bound(args, kwargs)
         return bound.args, bound.kwargs
 
+    def by_name(self, args: Sequence[Any], kwargs: Any) -> Mapping[str, Any]:
+        """The arguments that `wire` gave, by name; of a model its fields."""
+        if isinstance(kwargs, BaseModel):
+            return dict(kwargs)
+        if self.model is not None:
+            return cast("Mapping[str, Any]", kwargs)
+        bound = self.parameters.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
     def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
         try:
             bound = self.parameters.bind(*args, **kwargs)

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from jobs import clock
 from jobs.client import Client
+from jobs.durations import to_ms
 from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Bench, Executor
 from jobs.engine.lease import LeaseKeeper
@@ -23,9 +24,10 @@ from jobs.engine.link import Link
 from jobs.engine.outcome import Why
 from jobs.engine.producer import Budget, Counters, Producer, Station
 from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep
-from jobs.keys import control_channel, queue_keys
+from jobs.keys import DEFAULT_QUEUE, QueueKeys, control_channel, queue_keys
+from jobs.limits import scopes
 from jobs.options import FRAMEWORK_DEFAULTS, Keep, Queue
-from jobs.store import workers
+from jobs.store import limits, workers
 from jobs.store.control import read_request
 from jobs.subscription import Subscription
 from jobs.tasks import end_tasks
@@ -65,7 +67,9 @@ class Session:
     def __init__(self, setup: Setup, extra_loops: Callable[[Link], Sequence[Upkeep]]) -> None:
         self.setup = setup
         self.link = Link(setup.client)
-        self.keys = {name: queue_keys(name, setup.client.prefix) for name in setup.queues}
+        self._rules = {name: _rules(setup, name) for name in setup.queues}
+        self.keys = {name: self._keys(name) for name in setup.queues}
+        self._declared = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._leases = LeaseKeeper(
             setup.connect_blocking, setup.lease_ms, loop, self._on_lost, self._on_cancel
@@ -79,6 +83,10 @@ class Session:
         self._introduction: asyncio.Task[None] | None = None
         self._started_at = clock.now_ms()
         self.hurry = asyncio.Event()
+
+    def _keys(self, name: str) -> QueueKeys:
+        shared = any("@" in rules for rules in self._rules[name].values())
+        return queue_keys(name, self.setup.client.prefix, shared=shared)
 
     def _producer(self, name: str) -> Producer:
         setup, queue = self.setup, self.setup.queues[name]
@@ -142,22 +150,38 @@ class Session:
             loop.start()
 
     async def _introduce(self) -> None:
-        """Name the queues to everybody and listen for wishes, however long the server is away."""
+        """Write the limits down, name the queues to everybody, and listen for wishes, however
+        long the server is away.
+        """
         client = self.setup.client
         names = list(self.setup.queues)
+        for name in names:
+            await self.link.insist(partial(self._declare_limits, name))
+        self._declared.set()
         await self.link.insist(lambda: workers.add_queues(client, client.prefix, names))
         for channel in self._channels:
             await self.link.insist(partial(self._control.subscribe, channel))
 
+    async def _declare_limits(self, name: str) -> None:
+        ageing = self.setup.queues[name].ageing
+        ageing_ms = 0 if ageing is None else to_ms(ageing)
+        keys, rules = self.keys[name], self._rules[name]
+        await limits.write_rules(self.link.lane, keys, rules, ageing_ms=ageing_ms)
+
     def serve(self) -> None:
         """Serve every queue until stopped."""
         self._tasks = [
-            asyncio.create_task(producer.serve(), name=f"jobs-producer-{name}")
+            asyncio.create_task(self._serve(producer), name=f"jobs-producer-{name}")
             for name, producer in self.producers.items()
         ]
 
+    async def _serve(self, producer: Producer) -> None:
+        await self._declared.wait()  # nothing is claimed before the limits are known
+        await producer.serve()
+
     async def drain(self) -> None:
         """Work until every queue is empty at once; a job may fill another queue."""
+        await self._declared.wait()
         while any(await asyncio.gather(*(p.drain(BURST_SOON_S) for p in self.producers.values()))):
             pass
 
@@ -274,6 +298,13 @@ class Session:
             "taking": producer.taking,
             "queues": list(self.producers),
         }
+
+
+def _rules(setup: Setup, queue: str) -> dict[str, str]:
+    """The limits of a queue and of the functions whose jobs go there, by scope."""
+    functions = setup.bench.functions.values()
+    of = {f.name: f.limits for f in functions if (f.queue or DEFAULT_QUEUE) == queue or f.limits}
+    return scopes(setup.queues[queue].limits, of)
 
 
 def thread_pool(queues: Mapping[str, Queue], default_concurrency: int) -> ThreadPoolExecutor:

@@ -152,11 +152,16 @@ async def enqueue(
 
     `again` says that the same call is repeated because its answer was lost.
     """
-    if all(entry.id_ttl_ms == NEW_ID and entry.flow is None for entry in entries):
+    if are_plain(entries):
         rest = list(chain.from_iterable(entry[:5] for entry in entries))
         answer = await script("enqueue")(client, keys, (now_ms, int(again)), rest)
         return [_ADDED[letter] for letter in answer.decode()]
     return [added for added, _ in await submit(client, keys, entries, again=again, now_ms=now_ms)]
+
+
+def are_plain(entries: Sequence[Entry]) -> bool:
+    """Whether all have ids that were made for them and nothing of groups and uniqueness."""
+    return all(entry.id_ttl_ms == NEW_ID and entry.flow is None for entry in entries)
 
 
 async def submit(

@@ -14,13 +14,14 @@ from tests.helpers.source import PACKAGE, ROOT, Import, Module, modules
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": (
         "errors", "states", "options", "backoff", "crontab", "durations", "codec", "keys",
+        "limits", "uniqueness",
     ),
     "store": ("store",),
     "core": (
         "clock", "config", "connections", "context", "events", "logs", "loop", "middleware",
         "registry", "ids", "requests", "inbox", "handle", "client", "functions", "queues",
         "subscription", "server_check", "metrics", "pool", "wire", "tasks",
-        "lane", "sender", "signature",
+        "lane", "sender", "signature", "keyed", "conflicts",
     ),
     "engine": ("engine",),
     "features": ("schedules", "dead_letters", "flows", "workflows"),

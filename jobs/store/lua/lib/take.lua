@@ -67,6 +67,16 @@ local function divert(job, gate, key, own, marked)
   redis.call('ZADD', grouped, 0, member_of(group, job.score, job.id))
   if not redis.call('ZSCORE', turns, group) then block(group, job.score, gate) end
 end
+-- whether a job leaves its place for one behind the gate: a limit of one function, or of one job, does
+-- not hold up the others of its key
+local function goes_aside(job, gate)
+  if not job.of then return true end
+  if is_aside(job.of.group, gate) then return false end
+  local kind = string.match(gate, '^%a+')
+  if kind == 'o' then return string.find(gate, '\2', 1, true) ~= nil end
+  if kind == 's' then return not (rules.q and rules.q.names and rules.q.names[gate]) end
+  return kind == 'f' or kind == 'fk' or kind == 'u'
+end
 -- sorts jobs into those that may start, and those that are put aside or stay
 local function sift(jobs)
   local chosen, moved = {}, {}
@@ -75,11 +85,10 @@ local function sift(jobs)
       local _, key, own, marked = flow_of(job.packed)
       local gates = gates_of(function_of(job.stored), key, own, marked)
       local gate = closed_gate(job.id, gates, marked)
-      local kind = gate and string.sub(gate, 1, 2)
       if not gate then
         job.held, job.rated = pass(gates, marked)
         chosen[#chosen + 1] = job
-      elseif not job.of or ((kind == 'f:' or kind == 'u:') and not is_aside(job.of.group, gate)) then
+      elseif goes_aside(job, gate) then
         moved[#moved + 1] = {job, gate, key, own, marked}
       else
         job.of.shut = gate
