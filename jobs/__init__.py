@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jobs.functions import job as job
     from jobs.handle import Job as Job
     from jobs.handle import JobInfo as JobInfo
+    from jobs.limits import Limit as Limit
     from jobs.options import JobOptions as JobOptions
     from jobs.options import Keep as Keep
     from jobs.options import Queue as Queue
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from jobs.pool import create_pool as create_pool
     from jobs.requests import Request as Request
     from jobs.states import State as State
+    from jobs.uniqueness import Unique as Unique
 
 _HOMES = {
     "Backoff": "jobs.backoff",
@@ -57,6 +59,7 @@ _HOMES = {
     "JobStatus": "arq.jobs",
     "JobsError": "jobs.errors",
     "Keep": "jobs.options",
+    "Limit": "jobs.limits",
     "Queue": "jobs.options",
     "RateLimit": "jobs.options",
     "RedisSettings": "jobs.connections",
@@ -67,6 +70,7 @@ _HOMES = {
     "Skip": "jobs.errors",
     "Snooze": "jobs.errors",
     "State": "jobs.states",
+    "Unique": "jobs.uniqueness",
     "Worker": "jobs.engine.worker",
     "create_pool": "jobs.pool",
     "cron": "arq.cron",
@@ -91,6 +95,7 @@ __all__ = [
     "JobStatus",
     "JobsError",
     "Keep",
+    "Limit",
     "Queue",
     "RateLimit",
     "RedisSettings",
@@ -101,6 +106,7 @@ __all__ = [
     "Skip",
     "Snooze",
     "State",
+    "Unique",
     "Worker",
     "create_pool",
     "cron",

@@ -381,7 +381,8 @@ class Producer:
 
     def _drained(self, answer: store.Answer, soon_s: float) -> bool:
         over = not self.taking or self.station.budget.left == 0
-        if self.slots.runs or self._acks or (answer.waiting and not over):
+        left = answer.waiting or answer.rate_wait_ms >= 0
+        if self.slots.runs or self._acks or (left and not over):
             return False
         now = clock.mono()
         soon = [due for due in (self._soon or {}).values() if now - STAGED_S < due < now + soon_s]

@@ -7,16 +7,20 @@ import struct
 from collections import Counter
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import Any
 
 from redis.asyncio import Redis
 
 from jobs.keys import PREFIX, QueueKeys
 from jobs.states import TERMINAL, State
+from jobs.store.audit_flow import check_flow, read_flow
 from jobs.store.record import (
+    AGED,
     ENQUEUED_BYTES,
     SPAN,
     Record,
+    grouped_id,
     late_id,
     late_name,
     split_body,
@@ -27,9 +31,14 @@ from tests.helpers.servers import ttls_of
 
 Dump = dict[str, Any]
 
-_ZSETS = (*STATE_KEYS.values(), "expiry", "taken")
-_HASHES = ("body", "record", "result", "config", "ticks", "stats", "waiters", "claims", "workers")
-_GLOBAL = ("queues", "schema")
+_ZSETS = (
+    *STATE_KEYS.values(), "expiry", "taken", "uniques", "turns", "alarms", "grouped", "holding",
+)  # fmt: skip
+_HASHES = (
+    "body", "record", "result", "config", "ticks", "stats", "waiters", "claims", "workers",
+    "unique", "limits", "progress", "logs", "schedules",
+)  # fmt: skip
+_GLOBAL = ("queues", "schema", "limits:holding", "limits:starts")
 _TAGGED = re.compile(r"^(?P<tag>.*:\{[^{}]*\}:)(?P<name>[a-z]+)$")
 
 #: arq's own health key lives outside the prefix and expires by design.
@@ -48,7 +57,7 @@ async def dump(client: Redis, keys: QueueKeys) -> Dump:
         *raw, rate, wake = await pipe.execute()
     found: Dump = {"rate": [int(at) for at in rate], "wake": wake}
     for name, pairs in zip(_ZSETS, raw, strict=False):
-        read = late_id if name == "later" else bytes.decode
+        read = _MEMBERS.get(name, bytes.decode)
         found[name] = {read(member): _whole(score) for member, score in pairs}
     for name, flat in zip(_HASHES, raw[len(_ZSETS) :], strict=True):
         found[name] = {field.decode(): _value(name, data) for field, data in flat.items()}
@@ -67,7 +76,15 @@ async def changes(client: Redis, keys: QueueKeys, before: Dump) -> Dump:
 
 
 def _whole(number: float) -> int | float:
-    return int(number) if number == int(number) else number
+    return int(number) if isfinite(number) and number == int(number) else number
+
+
+def _held(member: bytes) -> str:
+    """A place of a limit: gate and job."""
+    return member.replace(b"\x01", b" by ").decode()
+
+
+_MEMBERS = {"later": late_id, "grouped": grouped_id, "holding": _held}
 
 
 def _value(name: str, data: bytes) -> Any:
@@ -85,7 +102,7 @@ def _value(name: str, data: bytes) -> Any:
         case "workers":
             return struct.unpack_from(">d", data)[0], data[8:]
         case _:
-            return int(data)
+            return int(data) if data.lstrip(b"-").isdigit() else data.decode()
 
 
 def _request(data: bytes) -> int:
@@ -139,10 +156,14 @@ async def audit_queue(client: Redis, keys: QueueKeys) -> list[str]:
     found = await dump(client, keys)
     late = await client.zrange(keys.later, 0, -1)
     places = {state: found.get(name, {}) for state, name in STATE_KEYS.items()}
+    alone = places[State.waiting]
+    places[State.waiting] = alone | found.get("grouped", {})
+    flow = [(what, list(names)) for what, names in check_flow(await read_flow(client, keys))]
     return [
         *_in_one_state(places, found),
         *_complete(places, found),
-        *_in_order(places, found),
+        *_in_order(alone, found),
+        *(f"{what}: {names}" for what, names in flow if names),
         *_accounts(places, found),
         *_named(late, found),
     ]
@@ -183,18 +204,20 @@ def _complete(places: dict[State, Dump], found: Dump) -> list[str]:
     ]
 
 
-def _in_order(places: dict[State, Dump], found: Dump) -> list[str]:
+def _in_order(alone: Dump, found: Dump) -> list[str]:
     records: dict[str, Record] = found.get("record", {})
     last = found.get("config", {}).get("sequence", 0)
     wrong = []
-    for job_id, score in places[State.waiting].items():
+    for job_id, score in alone.items():
+        if job_id in records and records[job_id].flags & AGED:
+            continue
         priority, sequence = divmod(score, SPAN)
         record = records.get(job_id)
         if record and (record.priority, record.sequence) != (priority, sequence):
             wrong.append(f"{job_id} waits at {priority}/{sequence}, its record says {record}")
         if not 0 < sequence <= last:
             wrong.append(f"{job_id} has the sequence {sequence} of 1 to {last}")
-    if len(set(places[State.waiting].values())) < len(places[State.waiting]):
+    if len(set(alone.values())) < len(alone):
         wrong.append("two waiting jobs share a place in line")
     return wrong
 

@@ -154,6 +154,7 @@ local function next_opening(gate)
   return first
 end
 local function alarm(gate)
+  if shut[gate] then return end
   opens[gate] = opens[gate] or next_opening(gate)
   if opens[gate] then redis.call('ZADD', alarms, 'LT', text_of(opens[gate]), gate) end
 end
