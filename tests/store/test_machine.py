@@ -32,7 +32,7 @@ ENDS = {
 
 
 #: All but the one that closes the queue for a time.
-ENDS = [verb for verb in Verb if verb is not Verb.limited]
+ACKS = [verb for verb in Verb if verb is not Verb.limited]
 
 
 @dataclass
@@ -146,7 +146,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.held.append((claimed.id, job.token))
 
     @rule(
-        pick=st.integers(0, 50), verb=st.sampled_from(ENDS), keep=KEEPS,
+        pick=st.integers(0, 50), verb=st.sampled_from(ACKS), keep=KEEPS,
         delay=st.sampled_from([0, 5, 60]),
     )  # fmt: skip
     def ack(self, pick: int, verb: Verb, keep: Limits, delay: int) -> None:
