@@ -26,6 +26,7 @@ local switches = redis.call('HMGET', config, 'listened', 'ageing', 'flow')
 listening = tonumber(switches[1] or '0') > now
 ageing = tonumber(switches[2] or '0')
 local answers, holders, seen, reserve, took = {}, {}, {}, {}, {}
+local has_tails = false
 local function is_held(n, id, data, ttl)
   if seen[id] then return '=' end
   if again == 1 and held[n] and string.sub(held[n], ENQUEUED_BYTES + 1) == data then return '+' end
@@ -80,6 +81,7 @@ for n, id in ipairs(ids) do
   if not answer then
     local tail
     if group ~= '' or own ~= '' then
+      has_tails = true
       tail = table.concat({group, key, own, ''}, '\0')
       if mode == 'n' then tail = tail .. 'n\0' end
     end
@@ -98,7 +100,7 @@ for n, id in ipairs(ids) do
   seen[id] = true
 end
 write_added(line_up)
-if #lined > 0 and not switches[3] then redis.call('HSET', config, 'flow', 1) end
+if has_tails and not switches[3] then redis.call('HSET', config, 'flow', 1) end
 if #reserve > 0 then redis.call('ZADD', taken, unpack(reserve)) end
 write_events()
 return {table.concat(answers), unpack(holders)}

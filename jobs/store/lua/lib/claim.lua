@@ -40,7 +40,9 @@ local function lease(asked, scores, reply, jobs)
       local sequence, available = score % SPAN, enqueued_at(stored[n])
       if packed[n] then
         priority, _, failures, losses, interruptions, flags, sequence, available = unpack_record(packed[n])
-        if jobs and (#packed[n] > RECORD_BYTES or #jobs[n].held > 0) then tail = tail_with(packed[n], jobs[n].held) end
+        if #packed[n] > RECORD_BYTES or jobs and #jobs[n].held > 0 then
+          tail = jobs and tail_with(packed[n], jobs[n].held) or tail_of(packed[n])
+        end
       elseif jobs and #jobs[n].held > 0 then
         tail = tail_with(nil, jobs[n].held)
       end
