@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobs.errors import Fail as Fail
     from jobs.errors import JobFailed as JobFailed
     from jobs.errors import JobsError as JobsError
+    from jobs.errors import RateLimited as RateLimited
     from jobs.errors import ServerError as ServerError
     from jobs.errors import Skip as Skip
     from jobs.errors import Snooze as Snooze
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jobs.functions import job as job
     from jobs.handle import Job as Job
     from jobs.handle import JobInfo as JobInfo
+    from jobs.limiter import limit as limit
     from jobs.limits import Limit as Limit
     from jobs.options import JobOptions as JobOptions
     from jobs.options import Keep as Keep
@@ -62,6 +64,7 @@ _HOMES = {
     "Limit": "jobs.limits",
     "Queue": "jobs.options",
     "RateLimit": "jobs.options",
+    "RateLimited": "jobs.errors",
     "RedisSettings": "jobs.connections",
     "Request": "jobs.requests",
     "Retry": "arq.worker",
@@ -79,6 +82,7 @@ _HOMES = {
     "fixed": "jobs.backoff",
     "func": "jobs.engine.assembly",
     "job": "jobs.functions",
+    "limit": "jobs.limiter",
 }
 
 __all__ = [
@@ -98,6 +102,7 @@ __all__ = [
     "Limit",
     "Queue",
     "RateLimit",
+    "RateLimited",
     "RedisSettings",
     "Request",
     "Retry",
@@ -115,6 +120,7 @@ __all__ = [
     "fixed",
     "func",
     "job",
+    "limit",
 ]
 
 

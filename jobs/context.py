@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from jobs import clock
+from jobs.errors import RateLimited
 
 if TYPE_CHECKING:
     from arq.connections import ArqRedis
+
+    from jobs.durations import Duration
 
 
 class Context(dict[Any, Any]):
@@ -81,6 +84,18 @@ class Context(dict[Any, Any]):
     def is_last_attempt(self) -> bool:
         """Whether a failure of this run is final."""
         return self.attempt >= self.attempts
+
+    def rate_limited(self, delay: Duration, reason: str = "") -> NoReturn:
+        """End this attempt, which is not counted, and begin no job of the queue for a time.
+
+        Args:
+            delay: how long the queue is closed, e.g. the `Retry-After` of a 429.
+            reason: kept in the job's history.
+
+        Raises:
+            RateLimited: always; let it pass.
+        """
+        raise RateLimited(delay, reason)
 
     @property
     def idempotency_key(self) -> str:

@@ -12,6 +12,7 @@
     ├── JobNotFound
     ├── WrongState                  the job is not in a state that allows this
     ├── ResultTimeout               the result did not come in time (also a TimeoutError)
+    ├── LimitTimeout                a limit gave no place in time (also a TimeoutError)
     ├── JobFailed                   the awaited job ended without a result
     │   ├── JobCancelled
     │   └── JobExpired
@@ -21,6 +22,7 @@
     ├── Outcome                     raised by a function to say how its attempt ends
     │   ├── Fail
     │   ├── Snooze
+    │   ├── RateLimited
     │   ├── Skip
     │   └── Cancel
     └── ServerError                 the Redis or Valkey server
@@ -117,6 +119,10 @@ class ResultTimeout(JobsError, TimeoutError):
     """The result did not come within the time that the caller was willing to wait."""
 
 
+class LimitTimeout(JobsError, TimeoutError):
+    """A limit gave no place within the time that the caller was willing to wait."""
+
+
 class JobFailed(JobsError):
     """The awaited job ended without a result.
 
@@ -178,6 +184,18 @@ class Snooze(Outcome):
     def __init__(self, delay: object, reason: str = "") -> None:
         self.delay = delay
         super().__init__(reason or f"snoozed for {delay}")
+
+
+class RateLimited(Outcome):
+    """Runs the job again, without using an attempt, and closes its queue for `delay`.
+
+    For a far side that says when to come again (429): until then no job of the queue begins.
+    `delay` is a duration: seconds, a timedelta, or text such as "5m".
+    """
+
+    def __init__(self, delay: object, reason: str = "") -> None:
+        self.delay = delay
+        super().__init__(reason or f"told to wait for {delay}")
 
 
 class Skip(Outcome):

@@ -66,8 +66,8 @@ class QueueKeys:
     waiters: str  #: hash job id -> inboxes that wait for its end; ack
     rate: str  #: list of the times of the last claims, ms; bounded by the limit
     wake: str  #: list of at most one element; wakes one blocked worker; a pop removes
-    shared_holding: str  #: as `holding`, of the limits that several queues share
-    shared_starts: str  #: as `starts`, of the limits that several queues share
+    shared_holding: str  #: zset as `holding`, of the limits that several queues share
+    shared_starts: str  #: zset as `starts`, of the limits that several queues share
 
     def all(self) -> list[str]:
         """Every key of the queue, for removal and audits."""

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
 from jobs import clock
 from jobs.codec import Deserializer, decode_body
 from jobs.connections import asks_server
-from jobs.errors import JobNotFound, UnreadableBody
+from jobs.errors import InvalidOption, JobNotFound, UnreadableBody
 from jobs.handle import JobInfo
 from jobs.keys import PREFIX, control_channel, queue_keys
 from jobs.metrics import QueueMetrics, read_metrics
 from jobs.options import FRAMEWORK_DEFAULTS
 from jobs.states import TERMINAL, State
-from jobs.store import control, show, workers
+from jobs.store import control, limits, show, workers
 from jobs.store._script import MAX_ITEMS
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+
+GATE_KINDS = ("q", "f", "k", "fk", "s")
+
+
+class LimitsInfo(NamedTuple):
+    """The limits of one queue."""
+
+    queue: str
+    rules: dict[str, str]  #: scope -> rules, as lua/lib/gates.lua reads them
+    gates: list[limits.Gate]
+    closed_until_ms: int | None  #: when a 429 lets jobs begin again, by the server's clock
 
 
 class QueueView:
@@ -41,6 +53,7 @@ class QueueView:
         self.name = name
         self.address = address
         self._client = client
+        self._prefix = prefix
         self._keys = queue_keys(name, prefix)
         self._channel = control_channel(name, prefix)
         self._deserializer = deserializer
@@ -125,6 +138,38 @@ class QueueView:
             keep=keep.limits(),
             line=to_json(line),
         )
+
+    @asks_server
+    async def limits(self) -> LimitsInfo:
+        """The rules of the queue's limits, and how they stand."""
+        rules = await limits.read_rules(self._client, self._keys)
+        shared = any("@" in text for text in rules.values())
+        keys = queue_keys(self.name, self._prefix, shared=shared)
+        gates = await limits.read_gates(self._client, keys)
+        closed_ms = await limits.closed_until(self._client, keys)
+        return LimitsInfo(self.name, rules, gates, closed_ms)
+
+    @asks_server
+    async def reset_limit(self, gate: str) -> int:
+        """Forget the starts that a rate has counted, so that it opens at once.
+
+        Args:
+            gate: the limit by its name in `limits()`: `q` the queue, `f:<function>`,
+                `k:<key>`, `fk:<function>` + U+0002 + `<key>`, `s:<name>` a shared one.
+
+        Returns:
+            How many starts were forgotten.
+
+        Raises:
+            InvalidOption: no limit can have this name.
+        """
+        kind = gate.partition(":")[0]
+        if kind not in GATE_KINDS or (gate != "q" and not gate.partition(":")[2]):
+            raise InvalidOption(
+                f"a limit is called q, f:<function>, k:<key>, fk:…, or s:<name>, not {gate!r}"
+            )
+        keys = queue_keys(self.name, self._prefix, shared=kind == "s")
+        return await limits.reopen(self._client, keys, gate)
 
     def _info(self, stored: show.StoredJob) -> JobInfo:
         try:

@@ -15,6 +15,7 @@ from jobs.cli import (
     dev,
     doctor,
     enqueue,
+    limits,
     looking,
     many,
     metrics,
@@ -54,8 +55,12 @@ DEAD_LETTERS: list[tuple[str, Command]] = [
     ("show", dead_letters.show_dead),
     ("retry", dead_letters.retry_dead),
 ]
+LIMITS: list[tuple[str, Command]] = [
+    ("list", limits.list_limits),
+    ("reset", limits.reset_limit),
+]
 CLASSES = {"metrics": metrics.MetricsCommand}
-ORDER = ["enqueue", "metrics", "list", "show", "wait", "retry", "cancel", "dlq", "types",
+ORDER = ["enqueue", "metrics", "list", "show", "wait", "retry", "cancel", "dlq", "limits", "types",
          "worker", "dev", "doctor", "bench", "config"]  # fmt: skip
 
 
@@ -85,6 +90,10 @@ def build(*, rich: bool | None = None) -> typer.Typer:
     for name, function in DEAD_LETTERS:
         _add(letters, name, function, "Commands")
     app.add_typer(letters, name="dlq", rich_help_panel=JOBS)
+    limited = _group("Limits of concurrency and rates.", rich)
+    for name, function in LIMITS:
+        _add(limited, name, function, "Commands")
+    app.add_typer(limited, name="limits", rich_help_panel=JOBS)
     config = _group("The settings of this program.", rich)
     _add(config, "show", about.config_show, "Commands")
     app.add_typer(config, name="config", rich_help_panel=PLUMBING)

@@ -22,6 +22,7 @@ from jobs.errors import (
     Fail,
     InvalidPayload,
     JobTimedOut,
+    RateLimited,
     Skip,
     Snooze,
     text_of,
@@ -139,6 +140,9 @@ def resolve(  # noqa: C901 -- one case for each way to end
         case Raised(Snooze(delay=delay) as error):
             wait = to_ms(delay, what="Snooze")  # type: ignore[arg-type]  # checked by to_ms
             return Resolution(Verb.snooze, "snoozed", kept, wait, reason=str(error))
+        case Raised(RateLimited(delay=delay) as error):
+            wait = to_ms(delay, what="RateLimited")  # type: ignore[arg-type]  # checked by to_ms
+            return Resolution(Verb.limited, "limited", kept, wait, reason=str(error))
         case Stopped():  # Why.timeout, the one that is left
             error = JobTimedOut(f"the attempt ran longer than its timeout of {plan.timeout_s:g} s")
             return _failure(plan, attempt, error, random)

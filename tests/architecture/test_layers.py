@@ -21,7 +21,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "clock", "config", "connections", "context", "events", "logs", "loop", "middleware",
         "registry", "ids", "requests", "inbox", "handle", "client", "functions", "queues",
         "subscription", "server_check", "metrics", "pool", "wire", "tasks",
-        "lane", "sender", "signature", "keyed", "conflicts",
+        "lane", "sender", "signature", "keyed", "conflicts", "limiter",
     ),
     "engine": ("engine",),
     "features": ("schedules", "dead_letters", "flows", "workflows"),

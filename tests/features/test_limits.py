@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jobs import Client, Context, Limit, Queue, Request, State, fixed, job
-from jobs.errors import InvalidOption
+from jobs import Client, Context, Limit, Queue, Request, State, fixed, job, limit
+from jobs.errors import InvalidOption, LimitTimeout
 from jobs.keys import queue_keys
 from jobs.limits import named
 from jobs.store.limits import write_rules
@@ -284,6 +284,95 @@ async def test_b73_ageing_lifts_old_jobs(client: Client, work: Work) -> None:
     await work(note)
     await all_ended(client, 2, "aged")
     assert order == ["old", "young"]
+
+
+async def test_b69_a_job_that_was_told_429_closes_its_queue(client: Client, work: Work) -> None:
+    diary = Diary()
+
+    @job(queue="api", attempts=1)
+    async def call(ctx: Context, n: int) -> None:
+        await diary.live("call")
+        if len(diary.starts) == 1:
+            ctx.rate_limited(0.3, "429 of the far side")
+
+    first = await client.enqueue_one(call.request(0))
+    await work(call, max_jobs=1)
+    await wait_until(lambda: bool(diary.starts), description="the first has begun")
+    await client.enqueue_many([call.request(n) for n in range(1, 4)])
+    await all_ended(client, 4, "api")
+    times = [at for at, _ in diary.starts]
+    assert times[1] - times[0] >= 0.3 - BLUR_S
+    info = await first.details()
+    assert (info.failures, info.history[0]["outcome"]) == (0, "limited")
+    assert info.history[0]["reason"] == "429 of the far side"
+
+
+async def test_b68_a_limit_for_any_code(client: Client) -> None:
+    diary = Diary()
+    Limit("stripe", concurrency=2)
+
+    async def charge() -> None:
+        async with limit("stripe", client=client):
+            await diary.live("charge", 0.02)
+
+    await asyncio.gather(*(charge() for _ in range(6)))
+    assert diary.most["charge"] == 2
+    with pytest.raises(InvalidOption, match="did you mean 'stripe'"):
+        limit("strip", client=client)
+
+
+async def test_b68_code_and_jobs_count_together(client: Client, work: Work) -> None:
+    diary, provider = Diary(), Limit("provider", rate="5/400ms")
+
+    @job(limits=[provider])
+    async def call(ctx: Context, n: int) -> None:
+        await diary.live("job")
+
+    async def by_hand() -> None:
+        async with limit(provider, client=client):
+            await diary.live("code")
+
+    await client.enqueue_many([call.request(n) for n in range(8)])
+    await work(call)
+    await asyncio.gather(*(by_hand() for _ in range(7)))
+    await all_ended(client, 8)
+    assert diary.densest(0.4 - BLUR_S) <= 5
+
+
+async def test_b68_a_wait_has_an_end(client: Client) -> None:
+    stripe = Limit("stripe", rate="1/1h")
+    async with limit(stripe, client=client):
+        pass
+    with pytest.raises(LimitTimeout, match=r"no place within 0\.1 s"):
+        async with limit(stripe, client=client, timeout=0.1):
+            pass
+
+
+async def test_b68_a_place_of_a_dead_holder_is_free_after_its_time(client: Client) -> None:
+    stripe = Limit("stripe", concurrency=1)
+    await limit(stripe, client=client, ttl=0.1).__aenter__()
+    async with limit(stripe, client=client, timeout=5):
+        pass
+
+
+async def test_b70_when_a_limit_opens_and_how_to_open_it(client: Client, work: Work) -> None:
+    @job(queue="push", rate="2/1h")
+    async def push(ctx: Context, n: int) -> None: ...
+
+    await client.enqueue_many([push.request(n) for n in range(3)])
+    await work(push)
+    await all_ended(client, 2, "push")
+    view = client.queue("push")
+
+    async def is_blocked() -> bool:
+        return [tuple(gate) for gate in (await view.limits()).gates] == [("f:push", 0, 2, 1)]
+
+    await wait_until(is_blocked, description="the third job is put aside")
+    assert (await view.limits()).rules == {"f:push": "r2/3600000"}
+    assert await view.reset_limit("f:push") == 2
+    await all_ended(client, 3, "push")
+    with pytest.raises(InvalidOption, match="a limit is called"):
+        await view.reset_limit("push")
 
 
 @pytest.mark.parametrize(

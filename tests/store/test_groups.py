@@ -303,3 +303,39 @@ async def test_ageing_lets_an_old_job_overtake(steps: Steps) -> None:
     steps.now = NOW + 10_000
     await steps.put([Entry("late", b"<late>", 1)])
     assert await claimed(steps) == ["young", "mid", "old", "late"]
+
+
+async def test_places_for_any_code(steps: Steps) -> None:
+    """The scripts behind `limit(…)`: places, starts, and holders that died."""
+    keys = queue_keys("q", shared=True)
+
+    async def ask(holder: str, *, concurrency: int = 0, rate: tuple[int, int] = (0, 0)) -> object:
+        return tuple(
+            await limits.acquire(
+                steps.client, keys, name="x", holder=holder, concurrency=concurrency, rate=rate,
+                ttl_ms=100, now_ms=steps.now,
+            )
+        )  # fmt: skip
+
+    assert await ask("a", concurrency=1) == (True, NOW + 100)
+    assert await ask("b", concurrency=1) == (False, 100)
+    assert await limits.release(steps.client, keys, name="x", holder="a", until_ms=NOW + 100)
+    assert not await limits.release(steps.client, keys, name="x", holder="a", until_ms=NOW + 100)
+    assert await ask("b", concurrency=1) == (True, NOW + 100)
+    steps.now = NOW + 100
+    assert await ask("c", concurrency=1) == (True, NOW + 200)
+    assert await ask("d", rate=(1, 1000)) == (True, NOW + 200)
+    steps.now = NOW + 600
+    assert await ask("e", rate=(1, 1000)) == (False, 500)
+    steps.now = NOW + 1100
+    assert await ask("f", rate=(1, 1000)) == (True, NOW + 1200)
+
+
+async def test_a_rate_that_is_reopened_counts_anew(steps: Steps) -> None:
+    await rules(steps, f_push="r1/1000")
+    await steps.put([Entry(f"p{n}", body(f"p{n}", "push"), 3) for n in range(2)])
+    assert await claimed(steps) == ["p0"]
+    assert await limits.reopen(steps.client, steps.keys, "f:push") == 1
+    await steps.client.delete(steps.keys.alarms)
+    await steps.client.zadd(steps.keys.alarms, {"f:push": NOW})
+    assert await claimed(steps) == ["p1"]

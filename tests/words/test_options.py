@@ -218,7 +218,7 @@ def test_an_unknown_option_is_named_with_the_nearest_known_one(
         ({"id_ttl": 5}, "`id_ttl` keeps an id taken, so it needs an `id`"),
         ({"id": "a", "id_ttl": -5}, "id_ttl"),
         ({"id": ""}, "1 to 256 bytes"),
-        ({"on_conflict": "replace"}, '`on_conflict` is "return" or "raise", not \'replace\''),
+        ({"on_conflict": "replac"}, "(did you mean 'replace'?)"),
         ({"queue": "a\nb"}, "control characters"),
         ({"attempts": 0}, "attempts"),
         ({"backoff": custom(lambda n: n)}, "cannot be sent"),

@@ -18,7 +18,10 @@ local function requeue(id, line, packed, verb, delay, of)
   count(COUNTERS[verb], 1, of)
   if verb == 'i' or verb == 'p' or verb == 'l' then
     if verb == 'i' then interruptions = interruptions + 1 end
-    if verb == 'l' then redis.call('HSET', config, 'closed', text_of(now + delay)) end
+    if verb == 'l' then
+      closed_ms = now + delay
+      redis.call('HSET', config, 'closed', text_of(closed_ms))
+    end
     packed = pack_record(priority, token, failures, losses, interruptions, flags, sequence, available, 0, tail)
     if verb == 'p' then
       redis.call('ZADD', parked, now, id)
