@@ -212,7 +212,9 @@ def test_the_client_page_names_every_public_member() -> None:
 
 def test_the_keys_page_names_every_key_with_its_type() -> None:
     source = inspect.getsource(QueueKeys)
-    said = re.findall(r"^    (\w+): str  #: (?:(zset|hash|list|stream)|the same)", source, re.MULTILINE)
+    said = re.findall(
+        r"^    (\w+): str  #: (?:(zset|hash|list|stream)|the same)", source, re.MULTILINE
+    )
     table = {name: cells[0] for name, cells in rows("docs/reference/keys.md").items()}
     expected = {name: kind or "zset" for name, kind in said}
     assert table == expected
