@@ -26,6 +26,7 @@ from jobs.connections import (
     connection_options,
     waiting_pool,
 )
+from jobs.editing import Writer
 from jobs.errors import InvalidOption, JobNotFound
 from jobs.handle import Job, JobInfo, timed_out
 from jobs.ids import new_name
@@ -33,6 +34,7 @@ from jobs.inbox import Inbox
 from jobs.keys import PREFIX, queue_keys
 from jobs.lane import ANSWER_TIMEOUT_S, Lane
 from jobs.options import EnqueueOptions
+from jobs.pausing import pause_all, resume_all
 from jobs.queues import QueueView, read_line
 from jobs.requests import Prepared, Preparer, Request, arq_options
 from jobs.sender import Sender
@@ -225,16 +227,17 @@ class Client(ArqRedis):
         duplicate = answer is not Added.added
         return Job(item.job_id, self, item.queue, duplicate=duplicate, convert=item.convert)
 
-    # -- jobs ------------------------------------------------------------------------------
-
     def job(self, job_id: str, queue: str = keys.DEFAULT_QUEUE) -> Job[Any]:
         """The handle of a job by its id; asks nothing of the server."""
         return Job(job_id, self, keys.check_name(queue))
 
     def queue(self, name: str = keys.DEFAULT_QUEUE) -> QueueView:
-        """The view of one queue: counts, pages of jobs, figures, retry and cancel."""
-        name = keys.check_name(name)
-        return QueueView(self, self.address, name, self.prefix, self.job_deserializer)
+        """The view of one queue: counts, pages of jobs, figures, and control of both."""
+        own = self.max_body_bytes, self.job_serializer, self.job_deserializer
+        writer = Writer(self._sender, *own)
+        return QueueView(self, self.address, keys.check_name(name), self.prefix, writer)
+
+    pause_all, resume_all = pause_all, resume_all
 
     @asks_server
     async def queues(self) -> list[str]:

@@ -10,7 +10,10 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import arq.jobs
 from arq.jobs import JobDef, JobResult, JobStatus
 
+from jobs.durations import Duration
+from jobs.editing import Payload
 from jobs.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
+from jobs.job_control import JobControl, QueueOfJobs
 from jobs.states import TERMINAL, State
 from jobs.store.results import End
 
@@ -78,7 +81,7 @@ class JobSource(Protocol):
         """The last entry of a job's history."""
 
 
-class Job(arq.jobs.Job, Generic[R]):
+class Job(JobControl, arq.jobs.Job, Generic[R]):
     """A reference to one job; arq's `Job`, with typed results that arrive by push.
 
     Args:
@@ -118,6 +121,11 @@ class Job(arq.jobs.Job, Generic[R]):
     @property
     def _source(self) -> JobSource:
         return self._redis  # type: ignore[return-value]  # the client is both: ArqRedis and source
+
+    @property
+    def _view(self) -> QueueOfJobs:
+        view: QueueOfJobs = cast("Any", self._redis).queue(self._queue_name)
+        return view
 
     async def result(
         self,
@@ -194,6 +202,24 @@ class Job(arq.jobs.Job, Generic[R]):
             The state in which it was found; `None` if the queue does not hold it.
         """
         return await self._source.cancel_job(self._queue_name, self.job_id, reason)
+
+    async def copy(
+        self,
+        *,
+        payload: Payload | None = None,
+        id: str | None = None,  # noqa: A002 -- the word of `enqueue`
+        delay: Duration | None = None,
+        run_at: datetime | None = None,
+    ) -> Job[R]:
+        """Enqueue a copy of the job, optionally with another payload; see `QueueView.duplicate`.
+
+        Raises:
+            The same as there.
+        """
+        made = await self._view.duplicate(
+            self.job_id, payload=payload, id=id, delay=delay, run_at=run_at
+        )
+        return Job(made.job_id, self._redis, self._queue_name, convert=self._convert)
 
     async def abort(self, *, timeout: float | None = None, poll_delay: float = 0) -> bool:
         """arq's name for `cancel`, waiting for the end.

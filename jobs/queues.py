@@ -1,23 +1,24 @@
-"""The view of one queue: counts, pages of jobs, single jobs, retry and cancel."""
+"""The view of one queue: counts, pages of jobs, single jobs, and all that is done to them."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from jobs import clock
 from jobs.codec import Deserializer, decode_body
 from jobs.connections import asks_server
+from jobs.editing import Writer
 from jobs.errors import InvalidOption, JobNotFound, UnreadableBody
 from jobs.handle import JobInfo
-from jobs.keys import PREFIX, control_channel, queue_keys
+from jobs.keys import control_channel, queue_keys
 from jobs.metrics import QueueMetrics, read_metrics
-from jobs.options import FRAMEWORK_DEFAULTS
+from jobs.queue_control import QueueControl
 from jobs.states import TERMINAL, State
-from jobs.store import control, limits, show, workers
+from jobs.store import limits, show, workers
 from jobs.store._script import MAX_ITEMS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class LimitsInfo(NamedTuple):
     closed_until_ms: int | None  #: when a 429 lets jobs begin again, by the server's clock
 
 
-class QueueView:
+class QueueView(QueueControl):
     """One queue as seen from outside; made by `client.queue(name)`.
 
     Every method raises `ServerAway` or `ServerRefused` when the server does not answer well.
@@ -47,8 +48,8 @@ class QueueView:
         client: Redis,
         address: str,
         name: str,
-        prefix: str = PREFIX,
-        deserializer: Deserializer | None = None,
+        prefix: str,
+        writer: Writer,
     ) -> None:
         self.name = name
         self.address = address
@@ -56,7 +57,8 @@ class QueueView:
         self._prefix = prefix
         self._keys = queue_keys(name, prefix)
         self._channel = control_channel(name, prefix)
-        self._deserializer = deserializer
+        self._writer = writer
+        self._deserializer = writer.deserializer
 
     @asks_server
     async def counts(self) -> dict[State, int]:
@@ -106,38 +108,6 @@ class QueueView:
                 for info in page:
                     yield info
                 start += MAX_ITEMS
-
-    @asks_server
-    async def retry(self, ids: Sequence[str]) -> list[State | None]:
-        """Make ended jobs wait again, with all their attempts; body and history stay.
-
-        Returns:
-            The state in which each was found, in order; `None` for an unknown one. Only those
-            found in a terminal state were moved.
-        """
-        found: list[State | None] = []
-        for at in range(0, len(ids), MAX_ITEMS):
-            found += await control.retry(self._client, self._keys, ids[at : at + MAX_ITEMS])
-        return found
-
-    @asks_server
-    async def cancel(self, job_id: str, reason: str = "cancelled") -> State | None:
-        """Cancel a job: at once if it waits, else by asking its worker.
-
-        Returns:
-            The state in which it was found; `None` for an unknown job.
-        """
-        keep = FRAMEWORK_DEFAULTS.keep_completed
-        assert keep is not None  # noqa: S101 -- the framework's own defaults are complete
-        line = {"outcome": "cancelled", "reason": reason, "at": clock.now_ms()}
-        return await control.cancel(
-            self._client,
-            self._keys,
-            job_id,
-            channel=self._channel,
-            keep=keep.limits(),
-            line=to_json(line),
-        )
 
     @asks_server
     async def limits(self) -> LimitsInfo:

@@ -79,6 +79,10 @@ class Sender:
         (answer,) = await self._send(prepared.queue, [prepared])
         return answer
 
+    def forget(self, queue: str) -> None:
+        """Put the queue on the list again with its next job: it was taken off."""
+        self._announced.discard(queue)
+
     async def _send(self, queue: str, chunk: Sequence[Prepared]) -> list[Added]:
         answers = await self._call(queue, chunk)
         if answers.count(Added.added) == len(chunk):

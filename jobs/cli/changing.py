@@ -1,16 +1,17 @@
-"""`retry` and `cancel`: put ended jobs back, stop jobs that have not ended."""
+"""`cancel`, and what all commands that change jobs share: asking first, one by one, codes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli.codes import Code, Problem
-from jobs.cli.context import PROGRAM, Cli, plain
-from jobs.cli.looking import QueueOption, find_jobs, locate
+from jobs.cli.context import Cli, plain
+from jobs.cli.looking import QueueOption, locate
 from jobs.states import TERMINAL, State
 
 if TYPE_CHECKING:
@@ -24,36 +25,15 @@ OptionalIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help
 SHOWN = 5
 
 
-def retry(  # noqa: PLR0913 -- the options of a command
-    cli: Cli,
-    ids: OptionalIds = None,
-    *,
-    all_failed: Annotated[bool, typer.Option("--all-failed", help="Every failed job.")] = False,
-    queue: QueueOption = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
+def retry_many(
+    cli: Cli, jobs: Sequence[JobInfo], *, yes: bool, dry_run: bool, reset: bool = True
 ) -> int:
-    """Run ended jobs again, now, with all their attempts."""
-    if bool(ids) == all_failed:
-        raise Problem("give ids or --all-failed", f"`{PROGRAM} retry --help`")
-    if ids and not dry_run:
-        return act(cli, ids, queue, _retry_one, done="waits again", fitting=TERMINAL)
-    found = find_jobs(cli, [State.failed], queue, None, None)
-    chosen = [info for info in found if not ids or info.id in ids]
-    return retry_many(cli, chosen, yes=yes, dry_run=dry_run)
-
-
-async def _retry_one(client: Client, info: JobInfo) -> State | None:
-    return (await client.queue(info.queue).retry([info.id]))[0]
-
-
-def retry_many(cli: Cli, jobs: Sequence[JobInfo], *, yes: bool, dry_run: bool) -> int:
     """Put these jobs back, after asking; 5 if only some could be."""
     if not jobs:
         cli.say("no failed jobs")
     if not dry_run and jobs:
         confirm(cli, f"retry {len(jobs)} failed jobs", [info.id for info in jobs], yes=yes)
-    moved = [] if dry_run else _retry_all(cli, jobs)
+    moved = [] if dry_run else _retry_all(cli, jobs, reset=reset)
     verb = "would be retried" if dry_run else "wait again"
     count = len(jobs) if dry_run else len(moved)
     if cli.json:
@@ -66,7 +46,7 @@ def retry_many(cli: Cli, jobs: Sequence[JobInfo], *, yes: bool, dry_run: bool) -
     return Code.ok if dry_run or len(moved) == len(jobs) else Code.partial
 
 
-def _retry_all(cli: Cli, jobs: Sequence[JobInfo]) -> list[str]:
+def _retry_all(cli: Cli, jobs: Sequence[JobInfo], *, reset: bool) -> list[str]:
     from jobs.cli.server import optional_app, talk
 
     queues: dict[str, list[str]] = {}
@@ -76,7 +56,7 @@ def _retry_all(cli: Cli, jobs: Sequence[JobInfo]) -> list[str]:
     async def work(client: Client) -> list[str]:
         moved: list[str] = []
         for name, ids in queues.items():
-            states = await client.queue(name).retry(ids)
+            states = await client.queue(name).retry(ids, reset_attempts=reset)
             moved += [i for i, state in zip(ids, states, strict=True) if state in TERMINAL]
         return moved
 
@@ -88,6 +68,7 @@ def cancel(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs.")],
     queue: QueueOption = None,
     reason: Annotated[str, typer.Option("--reason", help="Kept in the job.")] = "cancelled",
+    dry_run: DryRunOption = False,
 ) -> int:
     """Cancel waiting jobs at once; ask the workers of running ones to stop them."""
 
@@ -95,7 +76,7 @@ def cancel(
         return await client.queue(info.queue).cancel(info.id, reason)
 
     live = frozenset(State) - TERMINAL
-    return act(cli, ids, queue, one, done="cancelled", fitting=live)
+    return act(cli, ids, queue, one, done="cancelled", fitting=live, dry_run=dry_run)
 
 
 def act(  # noqa: PLR0913 -- what to do, to which jobs, and how to call it
@@ -105,26 +86,35 @@ def act(  # noqa: PLR0913 -- what to do, to which jobs, and how to call it
     one: Act,
     *,
     done: str,
-    fitting: frozenset[State],
+    fitting: AbstractSet[State],
+    dry_run: bool = False,
 ) -> int:
-    """Do something to each job: 4 and 6 if none could be, 5 if some could not."""
+    """Do something to each job: 4 and 6 if none could be, 5 if some could not.
+
+    With `dry_run` it is only looked whether it could be done.
+    """
     from jobs.cli.server import optional_app, talk
 
     async def work(client: Client) -> list[dict[str, Any]]:
-        return [await _try(client, job_id, queue, one, fitting) for job_id in ids]
+        do = _look if dry_run else one
+        return [await _try(client, job_id, queue, do, fitting) for job_id in ids]
 
     results = talk(cli, optional_app(cli), work)
     if cli.json:
         jobs = [{k: v for k, v in r.items() if k != "code"} for r in results]
-        cli.document(jobs=jobs)
+        cli.document(jobs=jobs, **({"dry_run": True} if dry_run else {}))
     for result in results:
-        _tell(cli, result, done)
+        _tell(cli, result, f"to be {done}" if dry_run else done, asked=not dry_run)
     codes = {result["code"] for result in results}
     return codes.pop() if len(codes) == 1 else Code.partial
 
 
+async def _look(_: Client, info: JobInfo) -> State | None:
+    return info.state
+
+
 async def _try(
-    client: Client, job_id: str, queue: str | None, one: Act, fitting: frozenset[State]
+    client: Client, job_id: str, queue: str | None, one: Act, fitting: AbstractSet[State]
 ) -> dict[str, Any]:
     from jobs.errors import JobNotFound
 
@@ -142,13 +132,13 @@ async def _try(
     return entry | {"code": Code.ok, "done": True}
 
 
-def _tell(cli: Cli, result: dict[str, Any], done: str) -> None:
+def _tell(cli: Cli, result: dict[str, Any], done: str, *, asked: bool) -> None:
     if not result["done"]:
         return typer.echo(f"error: {plain(result['id'])}: {plain(result['error'])}", err=True)
     if not cli.json:
         cli.data(plain(result["id"]))
-    asked = " (its worker was asked to stop it)" if result["was"] is State.active else ""
-    cli.say(f"{plain(result['id'])} was {result['was']}, now {done}{asked}")
+    more = " (its worker was asked to stop it)" if result["was"] is State.active and asked else ""
+    cli.say(f"{plain(result['id'])} was {result['was']}, now {done}{more}")
     return None
 
 

@@ -15,10 +15,12 @@ from jobs.cli import (
     dev,
     doctor,
     enqueue,
+    job_control,
     limits,
     looking,
     many,
     metrics,
+    queue_control,
     types,
     worker,
 )
@@ -32,16 +34,25 @@ from jobs.cli.command import (
 )
 from jobs.cli.context import fancy
 
-JOBS, RUN, PLUMBING = "Jobs", "Run", "Plumbing"
+JOBS, QUEUES, RUN, PLUMBING = "Jobs", "Queues", "Run", "Plumbing"
 
 COMMANDS: list[tuple[str, Command, str]] = [
     ("metrics", metrics.metrics, JOBS),
     ("list", looking.list_jobs, JOBS),
     ("show", looking.show, JOBS),
     ("wait", looking.wait, JOBS),
-    ("retry", changing.retry, JOBS),
+    ("retry", job_control.retry, JOBS),
+    ("duplicate", job_control.duplicate, JOBS),
+    ("promote", job_control.promote, JOBS),
+    ("change", job_control.change, JOBS),
     ("cancel", changing.cancel, JOBS),
+    ("remove", job_control.remove, JOBS),
     ("types", types.types, JOBS),
+    ("pause", queue_control.pause, QUEUES),
+    ("resume", queue_control.resume, QUEUES),
+    ("drain", queue_control.drain, QUEUES),
+    ("clean", queue_control.clean, QUEUES),
+    ("obliterate", queue_control.obliterate, QUEUES),
     ("worker", worker.worker, RUN),
     ("dev", dev.dev, RUN),
     ("doctor", doctor.doctor, PLUMBING),
@@ -60,8 +71,9 @@ LIMITS: list[tuple[str, Command]] = [
     ("reset", limits.reset_limit),
 ]
 CLASSES = {"metrics": metrics.MetricsCommand}
-ORDER = ["enqueue", "metrics", "list", "show", "wait", "retry", "cancel", "dlq", "limits", "types",
-         "worker", "dev", "doctor", "bench", "config"]  # fmt: skip
+ORDER = ["enqueue", "metrics", "list", "show", "wait", "retry", "duplicate", "promote",
+         "change", "cancel", "remove", "dlq", "types", "pause", "resume", "drain", "clean",
+         "obliterate", "limits", "worker", "dev", "doctor", "bench", "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):

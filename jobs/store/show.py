@@ -9,8 +9,10 @@ from jobs.keys import QueueKeys
 from jobs.states import State
 from jobs.store._script import MAX_ITEMS, AsyncCommands, script
 from jobs.store.record import (
+    Flow,
     Record,
     first_record,
+    flow_of,
     grouped_id,
     late_id,
     split_body,
@@ -80,6 +82,11 @@ def _stored(  # noqa: PLR0913 -- the five values of look.lua
     packed = unpack_record(record) if record else first_record(score, enqueued_ms)
     lines = result.split(b"\n") if result else []
     return StoredJob(job_id, State(state.decode()), score, enqueued_ms, envelope, packed, lines)
+
+
+async def read_flow(client: AsyncCommands, keys: QueueKeys, job_id: str) -> Flow:
+    """What the record of a job says of groups and keys; empty for a plain or unknown one."""
+    return flow_of(await client.execute_command("HGET", keys.record, job_id) or b"")
 
 
 async def page_ids(

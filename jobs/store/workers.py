@@ -33,6 +33,11 @@ async def add_queues(client: AsyncCommands, prefix: str, names: Sequence[str]) -
     await client.execute_command("SADD", queues_key(prefix), *names)
 
 
+async def forget_queue(client: AsyncCommands, prefix: str, name: str) -> None:
+    """Take a queue off the list."""
+    await client.execute_command("SREM", queues_key(prefix), name)
+
+
 async def all_queues(client: AsyncCommands, prefix: str) -> list[str]:
     """The names of all queues that ever had a job or a worker, sorted."""
     names = await client.execute_command("SMEMBERS", queues_key(prefix))

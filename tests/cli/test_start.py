@@ -89,8 +89,10 @@ def test_every_command_has_help(command: str, cli: Cli) -> None:
 def test_the_commands_of_this_issue_are_there() -> None:
     wanted = {"enqueue many", "metrics", "list", "show", "wait", "retry", "cancel", "dlq list",
               "dlq show", "dlq retry", "types", "worker", "dev", "doctor", "bench", "shell-init",
-              "config show", "version", "help"}  # fmt: skip
-    assert set(commands()) == wanted
+              "config show", "version", "help",
+              "duplicate", "promote", "change", "remove", "pause", "resume", "drain", "clean",
+              "obliterate"}  # fmt: skip
+    assert wanted <= set(commands())
 
 
 def test_without_words_the_help_is_shown_as_an_error(cli: Cli) -> None:

@@ -107,7 +107,21 @@ class Steps:
 
     async def retry(self, *ids: str) -> list[State | None]:
         """Make ended jobs wait again."""
-        return await control.retry(self.client, self.keys, ids, now_ms=self.now)
+        found: list[State | None] = []
+        for job_id in ids:
+            found += await control.retry(self.client, self.keys, {job_id: b""}, now_ms=self.now)
+        return found
+
+    async def remove(self, *ids: str, **which: Any) -> list[tuple[State | None, bool]]:
+        """Remove jobs; (state, whether it was removed) of each."""
+        found = await control.remove(
+            self.client, self.keys, ids, line=b"gone", **which, now_ms=self.now
+        )
+        return [tuple(one) for one in found]  # type: ignore[misc]  # the two fields of `Removed`
+
+    async def promote(self, *ids: str) -> list[State | None]:
+        """Make delayed jobs wait now."""
+        return await control.promote(self.client, self.keys, ids, now_ms=self.now)
 
     async def change(self, job_id: str, **changes: Any) -> control.Changed:
         """Edit one job; what is not given stays as it is."""

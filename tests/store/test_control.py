@@ -7,10 +7,11 @@ from redis.asyncio import Redis
 
 from jobs.keys import control_channel
 from jobs.states import State
-from jobs.store import control, queue
-from jobs.store.queue import Verb
+from jobs.store import control, limits, queue
+from jobs.store.queue import Entry, Flow, Verb
 from jobs.store.record import CANCEL_ASKED
-from tests.store.steps import BEGUN, MINUTE, NOTHING, NOW, Steps, end, record, score
+from tests.helpers.keyspace import untyped
+from tests.store.steps import BEGUN, FOREVER, MINUTE, NOTHING, NOW, Steps, end, record, score
 
 
 async def test_an_unknown_job_is_not_found(steps: Steps) -> None:
@@ -84,6 +85,41 @@ async def test_a_cancelled_job_that_is_not_kept_is_gone(steps: Steps) -> None:
     await steps.assert_sound()
 
 
+async def test_many_are_cancelled_in_one_call(steps: Steps) -> None:
+    await steps.add("r", "w", "v", "e")
+    running, *others = await steps.claim()
+    for job in others[:-1]:
+        await steps.ack(end(job, Verb.release))
+    await steps.ack(end(others[-1]))
+    ids = ["r", "w", "e", "n", "v", "w"]
+    found = await control.cancel_many(
+        steps.client, steps.keys, ids, channel="c", keep=FOREVER, line=b"stop", now_ms=steps.now
+    )
+    assert running.id == "r"
+    assert found == [State.active, State.waiting, State.completed, None, State.waiting,
+                     State.waiting]  # fmt: skip
+    after = await steps.dump()
+    assert after["cancelled"] == {"w": NOW, "v": NOW}
+    assert after["record"]["r"].cancel_asked
+    assert after["stats"][f"{MINUTE}:cancelled"] == 2
+    await steps.assert_sound()
+
+
+async def test_a_cancelled_job_lets_the_next_of_its_key_run(steps: Steps) -> None:
+    """It held the order of its key while it waited for another attempt; somebody is woken."""
+    flow = Flow(group="k", key="k")
+    await limits.write_rules(steps.client, steps.keys, {"k": "o"}, now_ms=steps.now)
+    await steps.put([Entry(i, b"x", 3, flow=flow) for i in "ab"])
+    (first,) = await steps.claim()
+    await steps.ack(end(first, Verb.retry, delay_ms=60_000))
+    assert await steps.claim() == []
+    await steps.client.delete(steps.keys.wake)
+    await steps.cancel("a")
+    assert (await steps.dump())["wake"] == 1
+    assert [job.id for job in await steps.claim()] == ["b"]
+    await steps.assert_sound()
+
+
 # -- retry ---------------------------------------------------------------------------------
 
 
@@ -106,10 +142,48 @@ async def test_an_ended_job_waits_again_with_all_its_attempts(
         state: {},
         "expiry": {},
         "ready": {"a": score(9, 3)},
+        "body": {"a": (NOW + 1_000, b"<a>")},
         "record": {"a": record(9, 2, flags=BEGUN, sequence=3.0, available_ms=NOW + 1_000)},
         "config": {"sequence": 3, "token": 2, f"bytes:{state}": 0},
         "wake": 1,
     }
+
+
+async def test_a_job_goes_on_where_it_stopped(steps: Steps) -> None:
+    """`reset=False`: it has used its attempts, so it gets one; its time goes on."""
+    await steps.add("a")
+    await steps.finish("a", Verb.retry)
+    await steps.finish("a", Verb.fail)
+    steps.now += 1_000
+    found = await control.retry(steps.client, steps.keys, {"a": b""}, reset=False, now_ms=steps.now)
+    assert found == [State.failed]
+    after = await steps.dump()
+    fresh = record(3, 2, failures=2, flags=BEGUN, sequence=3.0, available_ms=NOW + 1_000)
+    assert after["record"] == {"a": fresh}
+    assert after["body"] == {"a": (NOW, b"<a>")}
+    await steps.assert_sound()
+
+
+async def test_a_job_is_retried_with_another_body(steps: Steps) -> None:
+    await steps.add("a", "b")
+    for job in await steps.claim():
+        await steps.ack(end(job, Verb.fail))
+    bodies = {"a": b"another, longer one", "b": b"", "c": b"x"}
+    found = await control.retry(steps.client, steps.keys, bodies, now_ms=steps.now)
+    assert found == [State.failed, State.failed, None]
+    after = await steps.dump()
+    assert after["body"] == {"a": (NOW, b"another, longer one"), "b": (NOW, b"<b>")}
+    assert after["config"]["bytes:failed"] == 0
+    await steps.assert_sound()
+
+
+async def test_a_retried_job_of_an_ageing_queue_stands_by_its_time(steps: Steps) -> None:
+    await untyped(steps.client).hset(steps.keys.config, "ageing", 1_000)
+    await steps.add("a", priority=5)
+    await steps.finish("a", Verb.fail)
+    await steps.add("b", priority=9)
+    await steps.retry("a")
+    assert [job.id for job in await steps.claim()] == ["a", "b"]
 
 
 async def test_a_live_job_is_not_retried(steps: Steps) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.keys import QueueKeys, queue_keys
+from jobs.store import pausing
 from jobs.store._script import Script, script
 from tests.helpers.source import ROOT
 from tests.store.steps import NOW, Steps
@@ -106,6 +107,10 @@ async def test_every_script_can_be_replayed(steps: Steps) -> None:
         lambda: steps.cancel("b"),
         lambda: steps.retry("a"),
         lambda: steps.unpark("c"),
+        lambda: steps.promote("e"),
+        lambda: steps.remove("d"),
+        lambda: pausing.pause(steps.client, steps.keys, ["f"], "why", now_ms=NOW),
+        lambda: pausing.resume(steps.client, steps.keys, ["f"], now_ms=NOW),
         lambda: steps.change("e", body=b"new", priority=1, delay_ms=5_000),
         steps.prune,
         lambda: steps.watch("c"),

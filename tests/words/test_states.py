@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jobs import states
-from jobs.states import TERMINAL, TRANSITIONS, State
+from jobs.errors import InvalidOption
+from jobs.states import TERMINAL, TRANSITIONS, State, state_named
 from jobs.store.show import STATE_KEYS
 
 
@@ -27,8 +30,10 @@ def test_every_state_that_a_queue_holds_is_reached_and_can_end() -> None:
     assert all(reachable(state) >= TERMINAL for state in State)
 
 
-def test_a_job_that_has_not_ended_never_disappears() -> None:
-    assert {state for state, after in TRANSITIONS.items() if None in after} == TERMINAL
+def test_a_job_that_runs_never_disappears() -> None:
+    """Those that rest do when they are removed by hand."""
+    gone = {state for state, after in TRANSITIONS.items() if None in after}
+    assert gone == TERMINAL | {State.waiting, State.delayed, State.parked}
 
 
 def test_an_end_is_left_only_by_wish() -> None:
@@ -52,3 +57,21 @@ def test_every_state_but_the_reserved_one_has_its_set() -> None:
 
 def test_the_drawing_shows_every_state() -> None:
     assert not [state for state in State if state.value not in (states.__doc__ or "")]
+
+
+def test_a_state_is_named_by_itself_or_by_its_text() -> None:
+    assert state_named(State.failed, TERMINAL, "clean") is State.failed
+    assert state_named("failed", TERMINAL, "clean") is State.failed
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("fialed", r"no state 'fialed' \(did you mean 'failed'\?\); `clean` takes cancelled, "),
+        ("active", "`clean` takes jobs that are cancelled, .*expired or failed, not active"),
+        (State.waiting, "not waiting"),
+    ],
+)  # fmt: skip
+def test_a_state_that_does_not_fit_is_refused(given: str, sentence: str) -> None:
+    with pytest.raises(InvalidOption, match=sentence):
+        state_named(given, TERMINAL, "clean")
