@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from jobs.errors import ServerError as ServerError
     from jobs.errors import Skip as Skip
     from jobs.errors import Snooze as Snooze
+    from jobs.filters import Filter as Filter
     from jobs.functions import JobFunction as JobFunction
     from jobs.functions import job as job
     from jobs.handle import Job as Job
     from jobs.handle import JobInfo as JobInfo
+    from jobs.letters import DeadLetter as DeadLetter
     from jobs.limiter import limit as limit
     from jobs.limits import Limit as Limit
     from jobs.options import JobOptions as JobOptions
@@ -52,7 +54,9 @@ _HOMES = {
     "Cancel": "jobs.errors",
     "Client": "jobs.client",
     "Context": "jobs.context",
+    "DeadLetter": "jobs.letters",
     "Fail": "jobs.errors",
+    "Filter": "jobs.filters",
     "Job": "jobs.handle",
     "JobFailed": "jobs.errors",
     "JobFunction": "jobs.functions",
@@ -90,7 +94,9 @@ __all__ = [
     "Cancel",
     "Client",
     "Context",
+    "DeadLetter",
     "Fail",
+    "Filter",
     "Job",
     "JobFailed",
     "JobFunction",

@@ -28,6 +28,7 @@ from jobs.connections import (
 )
 from jobs.editing import Writer
 from jobs.errors import InvalidOption, JobNotFound
+from jobs.finding import Finding
 from jobs.handle import Job, JobInfo, timed_out
 from jobs.ids import new_name
 from jobs.inbox import Inbox
@@ -47,7 +48,7 @@ from jobs.store.queue import Added
 LOOK_AGAIN_S = 30.0
 
 
-class Client(ArqRedis):
+class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases disagree
     """Enqueues jobs and waits for them.
 
     Made by `Client.connect`, or by `create_pool` in arq's way. Use it as `async with`, or call

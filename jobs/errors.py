@@ -3,6 +3,8 @@
     JobsError
     ├── ConfigurationError          the settings cannot work
     ├── InvalidOption               an option has a value that it cannot take (also a ValueError)
+    │   └── InvalidFilter           a filter or a query for jobs that cannot be
+    ├── UnsafeAll                   an action on all jobs that nobody asked for in so many words
     ├── EnqueueRefused              a job did not enter its queue
     │   ├── UnknownFunction
     │   ├── InvalidPayload
@@ -50,6 +52,20 @@ class ConfigurationError(JobsError):
 
 class InvalidOption(JobsError, ValueError):
     """An option has a value that it cannot take."""
+
+
+class InvalidFilter(InvalidOption):
+    """A filter, or a query for jobs, that cannot be."""
+
+
+class UnsafeAll(JobsError):
+    """A filter that nothing narrows would act on every job: say so with `everything=True`."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__(
+            f"the filter is empty, so this would {action} every job that allows it: narrow the "
+            "filter, or say `everything=True` (on the command line `--all`)"
+        )
 
 
 class EnqueueRefused(JobsError):

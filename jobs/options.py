@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from jobs.backoff import Backoff, exponential
 from jobs.durations import MAX_MS, Duration, parse_rate, to_ms
@@ -190,9 +190,12 @@ class Queue:
         key: how the key of a job is found in its arguments, unless its function or the call
             says it: a field, a tuple of them, or a function.
         ageing: a waiting job counts as one priority higher for each such time that it waits.
+        dead_letter: a function, by itself or by name, of which one job is enqueued for each job
+            of this queue that fails for good; it gets a `DeadLetter`.
 
     Raises:
-        InvalidOption: a name or number that cannot be.
+        InvalidOption: a name or number that cannot be, or a function for dead letters in a queue
+            that keeps none.
     """
 
     name: str
@@ -202,6 +205,7 @@ class Queue:
     limits: tuple[Limit, ...]
     key: By | None
     ageing: Duration | None
+    dead_letter: str | None
 
     def __init__(  # noqa: PLR0913 -- the options of a queue, each by name
         self,
@@ -213,6 +217,7 @@ class Queue:
         limits: Iterable[Limit] = (),
         key: By | None = None,
         ageing: Duration | None = None,
+        dead_letter: str | Named | None = None,
     ) -> None:
         _check_count("concurrency", concurrency, 1, 100_000)
         object.__setattr__(self, "name", check_name(name))
@@ -222,6 +227,33 @@ class Queue:
         object.__setattr__(self, "limits", check_limits(limits))
         object.__setattr__(self, "key", check_by(key))
         object.__setattr__(self, "ageing", check_ageing(ageing))
+        object.__setattr__(self, "dead_letter", check_dead_letter(dead_letter, self.defaults))
+
+
+class Named(Protocol):
+    """A function that has a name for its jobs, as `@job` gives it."""
+
+    @property
+    def name(self) -> str:
+        """What producers call it."""
+
+
+def check_dead_letter(value: str | Named | None, defaults: JobOptions) -> str | None:
+    """The name of the function that is told of dead letters.
+
+    Raises:
+        InvalidOption: it is no name, or failed jobs are not kept until it is told of them.
+    """
+    if value is None:
+        return None
+    name = getattr(value, "name", value)
+    if not isinstance(name, str) or not name:
+        raise InvalidOption(f"`dead_letter` is a job function or the name of one, not {value!r}")
+    if defaults.keep_failed is not None and 0 in defaults.keep_failed.limits():
+        raise InvalidOption(
+            f"{name!r} would hear of no dead letter: by `keep_failed` this queue keeps none"
+        )
+    return name
 
 
 def check_ageing(value: Duration | None) -> Duration | None:

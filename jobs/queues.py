@@ -13,10 +13,12 @@ from jobs.codec import Deserializer, decode_body
 from jobs.connections import asks_server
 from jobs.editing import Writer
 from jobs.errors import InvalidOption, JobNotFound, UnreadableBody
+from jobs.filters import Filter
 from jobs.handle import JobInfo
 from jobs.keys import control_channel, queue_keys
 from jobs.metrics import QueueMetrics, read_metrics
 from jobs.queue_control import QueueControl
+from jobs.search import BOUND, Page, Shelf, search
 from jobs.states import TERMINAL, State
 from jobs.store import limits, show, workers
 from jobs.store._script import MAX_ITEMS
@@ -140,6 +142,36 @@ class QueueView(QueueControl):
             )
         keys = queue_keys(self.name, self._prefix, shared=kind == "s")
         return await limits.reopen(self._client, keys, gate)
+
+    @asks_server
+    async def search(
+        self,
+        query: Filter | str | None = None,
+        *,
+        limit: int = MAX_ITEMS,
+        after: str | None = None,
+        backwards: bool = False,
+        bound: int | None = BOUND,
+    ) -> Page:
+        """One page of the jobs of this queue that match; see `Client.search`.
+
+        Raises:
+            The same as `Client.search`.
+        """
+        return await search(
+            self._client,
+            [self.shelf],
+            Filter.of(query),
+            limit=limit,
+            after=after,
+            backwards=backwards,
+            bound=bound,
+        )
+
+    @property
+    def shelf(self) -> Shelf:
+        """What a search needs to know of this queue."""
+        return Shelf(self.name, self._keys, self._info)
 
     def _info(self, stored: show.StoredJob) -> JobInfo:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +10,13 @@ import typer
 
 from jobs.cli.codes import Code, Problem
 from jobs.cli.context import Cli, plain
+from jobs.cli.filters import check_queues, with_filter
 from jobs.states import State
 
 if TYPE_CHECKING:
     from jobs import Client, JobInfo
     from jobs.cli.application import Application
+    from jobs.search import Page
 
 QueueOption = Annotated[
     str | None, typer.Option("--queue", metavar="NAME", help="Only this queue; default: all.")
@@ -29,27 +31,63 @@ STATES = [State.active, State.waiting, State.delayed, State.parked, State.failed
           State.expired, State.completed]  # fmt: skip
 
 
-def list_jobs(
+_SORTS: dict[str, Callable[[JobInfo], Any]] = {
+    "enqueued": lambda info: info.enqueued_at,
+    "finished": lambda info: (info.finished_at is None, info.finished_at or info.enqueued_at),
+    "attempts": lambda info: -info.attempt,
+    "name": lambda info: info.function,
+    "queue": lambda info: info.queue,
+    "id": lambda info: info.id,
+}
+
+
+def list_by_filter(  # noqa: PLR0913 -- the options of a command
     cli: Cli,
-    state: Annotated[
-        list[State] | None,
-        typer.Option(
-            "--state",
-            metavar="STATE",
-            help="Only this state (repeat for more): waiting, delayed, active, parked, failed, "
-            "cancelled, expired, completed.",
-        ),
-    ] = None,
-    queue: QueueOption = None,
-    name: NameOption = None,
+    chosen: Any,
     limit: LimitOption = 50,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="CURSOR", help="Go on behind the page before."),
+    ] = None,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="Each state the other way round.")
+    ] = False,
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", metavar="FIELD", help="Sort what is listed: " + ", ".join(_SORTS)),
+    ] = None,
 ) -> None:
-    """List jobs: running ones first, ended ones last."""
-    chosen = [one for one in STATES if one in (state or STATES)]
-    jobs = find_jobs(cli, chosen, queue, name, limit)
+    """List jobs: running ones first, ended ones last, the newest ended first."""
+    from jobs.cli.server import optional_app, talk
+
+    by = _sort_key(sort)
+
+    async def work(client: Client) -> Page:
+        await check_queues(client, app, chosen)
+        return await client.search(chosen, limit=limit, after=after, backwards=reverse)
+
+    app = optional_app(cli)
+    page = talk(cli, app, work)
+    jobs = sorted(page.jobs, key=by) if by else page.jobs
     if not jobs:
         cli.say("no such jobs")
-    print_jobs(cli, jobs)
+    print_jobs(cli, jobs, cursor=page.cursor, bounded=page.bounded)
+
+
+list_jobs = with_filter(list_by_filter)
+
+
+def _sort_key(sort: str | None) -> Callable[[JobInfo], Any] | None:
+    from jobs.errors import did_you_mean
+
+    if sort is None:
+        return None
+    if sort not in _SORTS:
+        raise Problem(
+            f"--sort: there is no field {sort!r}{did_you_mean(sort, _SORTS)}",
+            f"the fields are {', '.join(_SORTS)}",
+        )
+    return _SORTS[sort]
 
 
 def find_jobs(
@@ -79,17 +117,27 @@ def find_jobs(
     return talk(cli, app, work)
 
 
-def print_jobs(cli: Cli, jobs: Sequence[JobInfo]) -> None:
-    """Jobs as a table, as JSON, or as ids alone."""
+def print_jobs(
+    cli: Cli,
+    jobs: Sequence[JobInfo],
+    *,
+    cursor: str | None = None,
+    bounded: Sequence[tuple[str, State]] = (),
+) -> None:
+    """Jobs as a table, as JSON, or as ids alone; how to go on, and what was not looked at."""
     if cli.json:
-        return cli.document(jobs=[summary(info) for info in jobs])
-    if cli.quiet:
+        where = [{"queue": queue, "state": state} for queue, state in bounded]
+        cli.document(jobs=[summary(info) for info in jobs], cursor=cursor, bounded=where)
+    elif cli.quiet:
         for info in jobs:
             cli.data(plain(info.id))
     elif jobs:
         columns = ["id", "job", "queue", "state", "attempt", "enqueued", "note"]
         cli.table(columns, [_row(info) for info in jobs])
-    return None
+    for queue, state in bounded:
+        cli.say(f"of the {state} jobs of queue {plain(queue)} only the first 10,000 were looked at")
+    if cursor is not None and not cli.json:
+        cli.say(f"there may be more: --after {cursor}")
 
 
 def _row(info: JobInfo) -> list[object]:

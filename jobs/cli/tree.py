@@ -16,6 +16,7 @@ from jobs.cli import (
     doctor,
     enqueue,
     job_control,
+    letter_files,
     limits,
     looking,
     many,
@@ -24,6 +25,7 @@ from jobs.cli import (
     types,
     worker,
 )
+from jobs.cli.acting import by_filter
 from jobs.cli.command import (
     Command,
     PlainCommand,
@@ -41,12 +43,12 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("list", looking.list_jobs, JOBS),
     ("show", looking.show, JOBS),
     ("wait", looking.wait, JOBS),
-    ("retry", job_control.retry, JOBS),
+    ("retry", by_filter(job_control.retry, "retry"), JOBS),
     ("duplicate", job_control.duplicate, JOBS),
-    ("promote", job_control.promote, JOBS),
+    ("promote", by_filter(job_control.promote, "promote"), JOBS),
     ("change", job_control.change, JOBS),
-    ("cancel", changing.cancel, JOBS),
-    ("remove", job_control.remove, JOBS),
+    ("cancel", by_filter(changing.cancel, "cancel"), JOBS),
+    ("remove", by_filter(job_control.remove, "remove"), JOBS),
     ("types", types.types, JOBS),
     ("pause", queue_control.pause, QUEUES),
     ("resume", queue_control.resume, QUEUES),
@@ -64,7 +66,12 @@ COMMANDS: list[tuple[str, Command, str]] = [
 DEAD_LETTERS: list[tuple[str, Command]] = [
     ("list", dead_letters.list_dead),
     ("show", dead_letters.show_dead),
-    ("retry", dead_letters.retry_dead),
+    ("group", dead_letters.group),
+    ("retry", dead_letters.retry),
+    ("edit", dead_letters.edit),
+    ("remove", dead_letters.remove),
+    ("export", letter_files.export),
+    ("archive", letter_files.archive),
 ]
 LIMITS: list[tuple[str, Command]] = [
     ("list", limits.list_limits),

@@ -20,6 +20,7 @@ from jobs.durations import to_ms
 from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Bench, Executor
 from jobs.engine.lease import LeaseKeeper
+from jobs.engine.letter_teller import LetterTeller
 from jobs.engine.link import Link
 from jobs.engine.outcome import Why
 from jobs.engine.producer import Budget, Counters, Producer, Station
@@ -135,6 +136,23 @@ class Session:
                 deserializer=bench.deserializer,
             ),
             Pruner(self.link, keys),
+            *self._letter_teller(),
+        ]
+
+    def _letter_teller(self) -> list[Upkeep]:
+        """The loop for the queues that have a function for their dead letters."""
+        setup = self.setup
+        functions = {name: q.dead_letter for name, q in setup.queues.items() if q.dead_letter}
+        if not functions:
+            return []
+        return [
+            LetterTeller(
+                self.link,
+                self.keys,
+                worker=setup.worker,
+                functions=functions,
+                known=setup.bench.functions,
+            )
         ]
 
     # -- life ------------------------------------------------------------------------------

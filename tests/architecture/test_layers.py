@@ -22,10 +22,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "registry", "ids", "requests", "inbox", "handle", "client", "functions", "queues",
         "subscription", "server_check", "metrics", "pool", "wire", "tasks",
         "lane", "sender", "signature", "keyed", "conflicts", "limiter", "editing", "pausing",
-        "queue_control", "queue_jobs", "job_control",
+        "queue_control", "queue_jobs", "job_control", "filters", "search", "bulk", "finding",
+        "payloads", "dead_letters", "fingerprints", "letter_files", "letters",
     ),
     "engine": ("engine",),
-    "features": ("schedules", "dead_letters", "flows", "workflows"),
+    "features": ("schedules", "flows", "workflows"),
     "public": ("",),  # jobs/__init__.py
     "edges": ("cli", "web", "alerts", "testing", "embedded", "demo"),
     "catalog": ("catalog",),

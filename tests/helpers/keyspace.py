@@ -101,6 +101,8 @@ def _value(name: str, data: bytes) -> Any:
             return _request(data)
         case "workers":
             return struct.unpack_from(">d", data)[0], data[8:]
+        case "config" if not data.isdigit():
+            return data.decode()
         case _:
             return int(data) if data.lstrip(b"-").isdigit() else data.decode()
 
