@@ -22,11 +22,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "registry", "ids", "requests", "inbox", "handle", "client", "functions", "queues",
         "subscription", "server_check", "metrics", "pool", "wire", "tasks",
         "lane", "sender", "signature", "keyed", "conflicts", "limiter",
+        "arq_client", "depends", "emitting", "once", "routers",
     ),
     "engine": ("engine",),
     "features": ("schedules", "dead_letters", "flows", "workflows"),
     "public": ("",),  # jobs/__init__.py
-    "edges": ("cli", "web", "alerts", "testing", "embedded", "demo"),
+    "edges": ("cli", "web", "alerts", "asgi", "testing", "embedded", "demo"),
     "catalog": ("catalog",),
     "roots": ("__main__",),
 }  # fmt: skip
