@@ -1,54 +1,37 @@
-"""How an application is built: A8-A10, A60-A63, B19, B20, B22, B124-B127, B137-B143."""
+"""How an application is built: A8, A10, A60-A63, B137, B140-B143."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import os
 import threading
-import zlib
-from collections.abc import AsyncIterator, Iterator
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, get_overloads
+from typing import Any, get_overloads
 
 import httpx
 import pytest
 from fastapi import Depends as FromFastAPI
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
-from pydantic_core import from_json, to_json
+from redis.asyncio import Redis
 
 from jobs import (
     Client,
     Context,
-    Depends,
-    JobFailed,
     Queue,
     Router,
     State,
     Worker,
     cron,
     discover,
-    fixed,
     job,
-    overriding,
 )
 from jobs.asgi import Jobs
 from jobs.errors import ConfigurationError, InvalidOption, InvalidPayload
 from jobs.options import Queue as PlainQueue
 from jobs.routers import FunctionOptions
 from tests.features.conftest import Work
-from tests.helpers import cpu
+from tests.helpers.keyspace import audit
 from tests.helpers.waiting import wait_until
-
-
-class Mail:
-    """A service that jobs are given."""
-
-    def __init__(self, sender: str = "shop") -> None:
-        self.sender, self.closed = sender, False
-
 
 # -- A8: in a web application -----------------------------------------------------------------
 
@@ -99,219 +82,6 @@ class WithState:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.app({**scope, "state": dict(self.state)}, receive, send)
-
-
-# -- A9, B139: dependencies ------------------------------------------------------------------
-
-
-async def test_a9_dependencies_with_lifetimes(client: Client, work: Work) -> None:
-    """Made once for the worker and once for each attempt; closed in reverse, and with them."""
-    story: list[str] = []
-
-    async def pool(ctx: dict[str, Any]) -> AsyncIterator[str]:
-        story.append(f"pool for {'redis' in ctx}")
-        yield "pool"
-        story.append("pool closed")
-
-    def session(ctx: Context, pool: str = Depends(pool, lifetime="worker")) -> Iterator[str]:
-        story.append(f"session on {pool}")
-        yield f"session of {ctx.job_id}"
-        story.append("session closed")
-
-    async def mail(session: str = Depends(session)) -> str:
-        return f"mail through {session}"
-
-    @job
-    async def send(
-        ctx: Context, user: int, mail: str = Depends(mail), session: str = Depends(session)
-    ) -> str:
-        story.append(f"send {user}")
-        return f"{mail}, {session}"
-
-    worker = await work(send)
-    for number in (1, 2):
-        queued = await send.options(id=f"job-{number}").enqueue(number)
-        assert await queued.result(timeout=5) == (
-            f"mail through session of job-{number}, session of job-{number}"
-        )
-    await worker.close()
-    assert story == [
-        "pool for True",
-        *("session on pool", "send 1", "session closed"),
-        *("session on pool", "send 2", "session closed"),
-        "pool closed",
-    ]
-
-
-async def test_a9_a_value_of_the_application_is_shared_by_its_workers(
-    client: Client, work: Work
-) -> None:
-    made: list[Mail] = []
-
-    async def mail() -> AsyncIterator[Mail]:
-        made.append(Mail())
-        yield made[-1]
-        made[-1].closed = True
-
-    @job(queue="one")
-    async def first(ctx: Context, mail: Mail = Depends(mail, lifetime="app")) -> int:
-        return id(mail)
-
-    @job(queue="two")
-    async def second(ctx: Context, mail: Mail = Depends(mail, lifetime="app")) -> int:
-        return id(mail)
-
-    workers = [await work(first), await work(second)]
-    one = await (await first.enqueue()).result(timeout=5)
-    assert one == await (await second.enqueue()).result(timeout=5)
-    await workers[0].close()
-    assert [item.closed for item in made] == [False]
-    await workers[1].close()
-    assert [item.closed for item in made] == [True]
-
-
-async def test_a9_two_jobs_that_need_a_value_at_once_make_it_once(
-    client: Client, work: Work
-) -> None:
-    made = 0
-
-    async def pool() -> int:
-        nonlocal made
-        made += 1
-        await asyncio.sleep(0.02)
-        return made
-
-    @job
-    async def use(ctx: Context, pool: int = Depends(pool, lifetime="worker")) -> int:
-        return pool
-
-    await work(use)
-    queued = await client.enqueue_many([use.request() for _ in range(10)])
-    assert {await one.result(timeout=5) for one in queued} == {1}
-
-
-async def test_a9_a_dependency_sees_the_error_and_cannot_hide_it(
-    client: Client, work: Work
-) -> None:
-    story: list[str] = []
-
-    async def transaction() -> AsyncIterator[str]:
-        try:
-            yield "open"
-        except ValueError as error:
-            story.append(f"rolled back: {error}")
-        else:
-            story.append("committed")
-
-    @job(attempts=1)
-    async def book(ctx: Context, fails: bool, db: str = Depends(transaction)) -> str:
-        if fails:
-            raise ValueError("no money")
-        return db
-
-    await work(book)
-    assert await (await book.enqueue(fails=False)).result(timeout=5) == "open"
-    with pytest.raises(JobFailed, match="no money"):
-        await (await book.enqueue(fails=True)).result(timeout=5)
-    assert story == ["committed", "rolled back: no money"]
-
-
-async def test_a9_a_provider_that_fails_fails_the_attempt_and_is_tried_again(
-    client: Client, work: Work
-) -> None:
-    tries = 0
-
-    async def pool() -> str:
-        nonlocal tries
-        tries += 1
-        if tries == 1:
-            raise ConnectionError("no database yet")
-        return "pool"
-
-    @job(attempts=2, backoff=fixed("1ms"))
-    async def use(ctx: Context, pool: str = Depends(pool, lifetime="worker")) -> str:
-        return pool
-
-    await work(use)
-    queued = await use.enqueue()
-    assert await queued.result(timeout=5) == "pool"
-    first = (await queued.details()).history[0]
-    assert first["error"]["message"] == "no database yet"
-
-
-async def test_b139_dependencies_are_no_part_of_the_payload(client: Client, work: Work) -> None:
-    """A producer can neither forget nor forge them, and a lone model stays the payload."""
-
-    class Order(BaseModel):
-        number: int
-
-    @job("ship")
-    async def ship(
-        ctx: Context, order: Order, mail: Annotated[Mail, Depends(Mail)], note: str = "none"
-    ) -> list[Any]:
-        return [order.number, mail.sender, note]
-
-    @job("pay")
-    async def pay(ctx: Context, order: Order, mail: Mail = Depends(Mail)) -> str:
-        return f"{order.number} {mail.sender}"
-
-    await work(ship, pay)
-    queued = await client.enqueue("ship", {"order": {"number": 7}, "note": "soon"})
-    assert await queued.result(timeout=5) == [7, "shop", "soon"]
-    assert await (await client.enqueue("pay", {"number": 8})).result(timeout=5) == "8 shop"
-    with pytest.raises(InvalidPayload, match="mail"):
-        await client.enqueue("ship", {"order": {"number": 7}, "mail": "evil"})
-
-
-async def test_b139_a_plain_def_in_a_thread_has_dependencies_too(
-    client: Client, work: Work
-) -> None:
-    @job
-    def crunch(ctx: Context, n: int, mail: Mail = Depends(Mail)) -> list[Any]:
-        return [n, mail.sender, threading.current_thread() is threading.main_thread()]
-
-    await work(crunch)
-    assert await (await crunch.enqueue(3)).result(timeout=5) == [3, "shop", False]
-
-
-async def test_b139_a_test_gives_another_one(client: Client, work: Work) -> None:
-    """By argument where the function is called, by `overriding` where a worker runs it."""
-
-    @job
-    async def send(ctx: Context, mail: Mail = Depends(Mail)) -> str:
-        return mail.sender
-
-    assert await send(Context()) == "shop"
-    assert await send(Context(), Mail("fake")) == "fake"
-    assert await send(Context(), mail=Mail("fake")) == "fake"
-    await work(send)
-    with overriding(Mail, lambda: Mail("double")):
-        assert await (await send.enqueue()).result(timeout=5) == "double"
-    assert await (await send.enqueue()).result(timeout=5) == "shop"
-
-
-def test_b139_what_cannot_be_filled_in_is_told_where_it_is_written() -> None:
-    def needs(host: str) -> str:
-        return host
-
-    def short() -> str:
-        return "short"
-
-    def long(value: str = Depends(short)) -> str:
-        return value
-
-    with pytest.raises(InvalidOption, match="nobody can fill in 'host'"):
-        Depends(needs)
-    with pytest.raises(InvalidOption, match="lives as long as the worker"):
-        Depends(long, lifetime="worker")
-    with pytest.raises(InvalidOption, match="did you mean 'worker'"):
-        Depends(short, lifetime="workers")  # type: ignore[call-overload]  # the mistake that is tested
-    with pytest.raises(InvalidOption, match="function or a class"):
-        Depends("short")  # type: ignore[call-overload]  # the mistake that is tested
-    with pytest.raises(InvalidOption, match="nobody can provide mail"):
-
-        @job(executor="process")
-        def far(ctx: Context, mail: Mail = Depends(Mail)) -> None: ...
 
 
 # -- A10, B140: one place for all functions ---------------------------------------------------
@@ -512,113 +282,6 @@ async def test_a63_one_function_switches_on_its_data(client: Client, work: Work)
     assert await queued.result(timeout=5) == "compressed"
 
 
-# -- B19, B20, B22: where jobs run ------------------------------------------------------------
-
-
-async def test_b19_a_process_for_each_job_that_can_be_killed(client: Client, work: Work) -> None:
-    await work(cpu.facts, cpu.compute)
-    told = await (await client.enqueue("facts")).result(timeout=20)
-    assert told["pid"] != os.getpid()
-    stuck = await cpu.compute.options(timeout="100ms", attempts=1).enqueue("sleep", 60)
-    with pytest.raises(JobFailed, match="JobTimedOut"):
-        await stuck.result(timeout=20)
-
-
-async def test_b20_a_worker_inside_the_application(client: Client, redis_url: str) -> None:
-    @job
-    async def double(ctx: Context, n: int) -> int:
-        return 2 * n
-
-    worker = Worker([double], redis_pool=client, handle_signals=False)
-    running = asyncio.create_task(worker.async_run())
-    assert await (await double.enqueue(21)).result(timeout=5) == 42
-    await worker.close()
-    await running
-    assert await client.ping()  # the application's connection stays open
-
-
-async def test_b22_each_queue_has_its_own_number_of_slots(client: Client, work: Work) -> None:
-    wide, narrow = Queue("wide", concurrency=3), Queue("narrow", concurrency=1)
-    at_once = {"wide": 0, "narrow": 0}
-    most = {"wide": 0, "narrow": 0}
-
-    async def occupy(ctx: Context) -> None:
-        at_once[ctx.queue] += 1
-        most[ctx.queue] = max(most[ctx.queue], at_once[ctx.queue])
-        await asyncio.sleep(0.02)
-        at_once[ctx.queue] -= 1
-
-    in_wide, in_narrow = wide.job("in_wide")(occupy), narrow.job("in_narrow")(occupy)
-    queued = [await function.enqueue() for function in (in_wide, in_narrow) for _ in range(9)]
-    await work(in_wide, in_narrow)
-    for one in queued:
-        await one.result(timeout=5)
-    assert most == {"wide": 3, "narrow": 1}
-
-
-# -- B124-B127: payloads ----------------------------------------------------------------------
-
-
-async def test_b124_typed_enqueue_and_result(client: Client, work: Work) -> None:
-    """That the checkers refuse wrong ones is tests/typing; here the types hold at run time."""
-
-    @job
-    async def due(ctx: Context, start: date, days: int) -> date:
-        return date.fromordinal(start.toordinal() + days)
-
-    await work(due)
-    queued = await due.enqueue(date(2026, 12, 30), 5)
-    assert await queued.result(timeout=5) == date(2027, 1, 4)
-
-
-async def test_b125_a_bad_payload_never_enters_the_queue(client: Client) -> None:
-    @job("size")
-    async def size(ctx: Context, width: int, height: int) -> None: ...
-
-    with pytest.raises(InvalidPayload) as caught:
-        await client.enqueue("size", {"width": "wide", "height": "high"})
-    assert [field for field, _ in caught.value.errors] == ["width", "height"]
-    assert await client.queues() == []
-
-
-async def test_b126_payloads_are_json(client: Client) -> None:
-    @job("plain")
-    async def plain(ctx: Context, value: Any) -> None: ...
-
-    await plain.enqueue({"name": "ada", "tags": [1, 2.5, None]})
-    (body,) = (await client.hgetall("jobs:{default}:body")).values()  # type: ignore[misc]  # redis-py's hints
-    assert b'{"name":"ada","tags":[1,2.5,null]}' in body
-    with pytest.raises(InvalidPayload):
-        await plain.enqueue(object())
-
-
-def shrink(value: dict[str, Any]) -> bytes:
-    """What an application may do with its payloads: compress, and hide from plain sight."""
-    return bytes(byte ^ 0x55 for byte in zlib.compress(to_json(value)))
-
-
-def grow(data: bytes) -> dict[str, Any]:
-    document: dict[str, Any] = from_json(zlib.decompress(bytes(byte ^ 0x55 for byte in data)))
-    return document
-
-
-async def test_b127_the_bytes_are_the_applications_own(client: Client, work: Work) -> None:
-    client.job_serializer, client.job_deserializer = shrink, grow
-
-    @job("secret")
-    async def secret(ctx: Context, text: str) -> str:
-        return text.upper()
-
-    queued = await secret.enqueue("attack at dawn" * 50)
-    (body,) = (await client.hgetall("jobs:{default}:body")).values()  # type: ignore[misc]  # redis-py's hints
-    assert b"attack" not in body
-    assert len(body) < 200
-    await work(secret, job_serializer=shrink, job_deserializer=grow)
-    assert await queued.result(timeout=5) == "ATTACK AT DAWN" * 50
-    history = (await client.hgetall("jobs:{default}:result")).values()  # type: ignore[misc]  # redis-py's hints
-    assert not [line for line in history if b"ATTACK" in line]
-
-
 # -- B137, B141-B143 --------------------------------------------------------------------------
 
 
@@ -670,20 +333,27 @@ async def test_b142_a_job_function_can_just_be_called() -> None:
     assert (await add(Context(), 2, 3), await multiply(Context(), 2, b=3)) == (5, 6)
 
 
-async def test_b143_applications_share_a_server_by_prefix(client: Client, redis_url: str) -> None:
+async def test_b143_applications_share_a_server_by_prefix(
+    redis_url: str, redis_client: Redis
+) -> None:
     @job
     async def greet(ctx: Context) -> str:
         return "hi"
 
-    async with Client.connect(redis_url, prefix="shop") as shop:
-        queued = await greet.options(client=shop).enqueue()
-        assert await client.queues() == []
-        assert await shop.queues() == ["default"]
+    async with (
+        Client.connect(redis_url, prefix="shop") as shop,
+        Client.connect(redis_url, prefix="blog") as blog,
+    ):
+        queued = await greet.options(client=shop, id="g1").enqueue()
+        assert not (await greet.options(client=blog, id="g1").enqueue()).duplicate
         worker = Worker([greet], redis_pool=shop, handle_signals=False, burst=True)
         await worker.async_run()
         await worker.close()
         assert await queued.result(timeout=5) == "hi"
-        assert not [key async for key in client.scan_iter("jobs:*")]
+        assert await blog.job("g1").state() is State.waiting
+        prefixes = {key.partition(b":")[0] async for key in redis_client.scan_iter()}
+        assert prefixes <= {b"shop", b"blog", b"arq"}
+        assert not await audit(redis_client, prefix="shop", allowed=("blog:*", "*:health-check"))
 
 
 def test_the_options_of_a_router_are_those_of_job() -> None:
