@@ -23,7 +23,7 @@ class ArqClient(ArqRedis):
 
     if TYPE_CHECKING:  # of the other half
 
-        async def submit(self, request: Request, *, first_attempt: int = 1) -> Job[Any]:
+        async def _submit(self, request: Request, *, first_attempt: int = 1) -> Job[Any]:
             """Enqueue one job."""
 
         def job(self, job_id: str, queue: str = ...) -> Job[Any]:
@@ -70,7 +70,7 @@ class ArqClient(ArqRedis):
             raise InvalidOption("use either '_defer_until' or '_defer_by' or neither, not both")
         options = arq_options(_job_id, _queue_name, _defer_until, _defer_by, _expires)
         request = Request(function, args, kwargs, options)
-        job = await self.submit(request, first_attempt=_job_try or 1)
+        job = await self._submit(request, first_attempt=_job_try or 1)
         return None if job.duplicate else job
 
     async def all_job_results(self) -> list[JobResult]:

@@ -146,7 +146,7 @@ class Client(ArqClient):
         Raises:
             The same as `enqueue`.
         """
-        return await self.submit(request)
+        return await self._submit(request)
 
     async def enqueue_many(self, requests: Sequence[Request]) -> list[Job[Any]]:
         """Enqueue many jobs, 100 a round trip; the handles are in the order of the requests.
@@ -181,7 +181,7 @@ class Client(ArqClient):
         answers = await self._sender.send(map(self._preparer().prepare, requests))
         return answers.count(Added.added)
 
-    async def submit(self, request: Request, *, first_attempt: int = 1) -> Job[Any]:
+    async def _submit(self, request: Request, *, first_attempt: int = 1) -> Job[Any]:
         """Enqueue one job whose first attempt has another number than 1; else `enqueue_one`.
 
         Raises:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from jobs import Client, Context, Job, JobInfo, JobOptions, Keep, Queue, Worker, errors, job
+from jobs.arq_client import ArqClient
 from jobs.catalog.email import EmailSettings
 from jobs.catalog.push import OneSignalSettings
 from jobs.catalog.webhook import WebhookSettings
@@ -201,7 +202,8 @@ def test_the_client_page_names_every_public_member() -> None:
         "read_end",
         "address",
     }
-    members = {n for cls in (Client, Job, QueueView) for n in vars(cls) if n[0] != "_"} - hidden
+    classes = (Client, ArqClient, Job, QueueView)
+    members = {name for cls in classes for name in vars(cls) if name[0] != "_"} - hidden
     members |= {field.name for field in dataclasses.fields(JobInfo)}
     members |= {field.name for field in dataclasses.fields(QueueMetrics)} - {"queue"}
     members |= {name for name in vars(Context) if name[0] != "_"}
