@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from jobs.client import Client as Client
     from jobs.connections import RedisSettings as RedisSettings
     from jobs.context import Context as Context
+    from jobs.depends import Depends as Depends
+    from jobs.depends import overriding as overriding
+    from jobs.emitting import Event as Event
+    from jobs.emitting import emit as emit
+    from jobs.emitting import on as on
     from jobs.engine.assembly import func as func
     from jobs.engine.worker import Worker as Worker
     from jobs.errors import Cancel as Cancel
@@ -40,21 +45,30 @@ if TYPE_CHECKING:
     from jobs.letters import DeadLetter as DeadLetter
     from jobs.limiter import limit as limit
     from jobs.limits import Limit as Limit
+    from jobs.middleware import CallNext as CallNext
+    from jobs.middleware import EnqueueCall as EnqueueCall
+    from jobs.middleware import RunCall as RunCall
     from jobs.options import JobOptions as JobOptions
     from jobs.options import Keep as Keep
-    from jobs.options import Queue as Queue
     from jobs.options import RateLimit as RateLimit
     from jobs.pool import create_pool as create_pool
     from jobs.requests import Request as Request
+    from jobs.routers import Queue as Queue
+    from jobs.routers import Router as Router
+    from jobs.routers import discover as discover
     from jobs.states import State as State
     from jobs.uniqueness import Unique as Unique
 
 _HOMES = {
     "Backoff": "jobs.backoff",
+    "CallNext": "jobs.middleware",
     "Cancel": "jobs.errors",
     "Client": "jobs.client",
     "Context": "jobs.context",
     "DeadLetter": "jobs.letters",
+    "Depends": "jobs.depends",
+    "EnqueueCall": "jobs.middleware",
+    "Event": "jobs.emitting",
     "Fail": "jobs.errors",
     "Filter": "jobs.filters",
     "Job": "jobs.handle",
@@ -66,13 +80,15 @@ _HOMES = {
     "JobsError": "jobs.errors",
     "Keep": "jobs.options",
     "Limit": "jobs.limits",
-    "Queue": "jobs.options",
+    "Queue": "jobs.routers",
     "RateLimit": "jobs.options",
     "RateLimited": "jobs.errors",
     "RedisSettings": "jobs.connections",
     "Request": "jobs.requests",
     "Retry": "arq.worker",
     "RetryPolicy": "jobs.backoff",
+    "Router": "jobs.routers",
+    "RunCall": "jobs.middleware",
     "ServerError": "jobs.errors",
     "Skip": "jobs.errors",
     "Snooze": "jobs.errors",
@@ -82,19 +98,27 @@ _HOMES = {
     "create_pool": "jobs.pool",
     "cron": "arq.cron",
     "custom": "jobs.backoff",
+    "discover": "jobs.routers",
+    "emit": "jobs.emitting",
     "exponential": "jobs.backoff",
     "fixed": "jobs.backoff",
     "func": "jobs.engine.assembly",
     "job": "jobs.functions",
     "limit": "jobs.limiter",
+    "on": "jobs.emitting",
+    "overriding": "jobs.depends",
 }
 
 __all__ = [
     "Backoff",
+    "CallNext",
     "Cancel",
     "Client",
     "Context",
     "DeadLetter",
+    "Depends",
+    "EnqueueCall",
+    "Event",
     "Fail",
     "Filter",
     "Job",
@@ -113,6 +137,8 @@ __all__ = [
     "Request",
     "Retry",
     "RetryPolicy",
+    "Router",
+    "RunCall",
     "ServerError",
     "Skip",
     "Snooze",
@@ -122,11 +148,15 @@ __all__ = [
     "create_pool",
     "cron",
     "custom",
+    "discover",
+    "emit",
     "exponential",
     "fixed",
     "func",
     "job",
     "limit",
+    "on",
+    "overriding",
 ]
 
 

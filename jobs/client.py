@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Self, cast
 
 import arq.connections
-from arq.connections import ArqRedis
-from arq.jobs import JobDef, JobResult
 from pydantic import BaseModel
 from redis.asyncio.sentinel import Sentinel
 
 from jobs import clock, config, keys
+from jobs.arq_client import ArqClient
 from jobs.codec import MAX_BODY_BYTES
 from jobs.connections import (
     RedisSettings,
@@ -26,20 +26,23 @@ from jobs.connections import (
     connection_options,
     waiting_pool,
 )
+from jobs.durations import Duration
 from jobs.editing import Writer
-from jobs.errors import InvalidOption, JobNotFound
+from jobs.errors import JobNotFound
 from jobs.finding import Finding
 from jobs.handle import Job, JobInfo, timed_out
 from jobs.ids import new_name
 from jobs.inbox import Inbox
 from jobs.keys import PREFIX, queue_keys
 from jobs.lane import ANSWER_TIMEOUT_S, Lane
+from jobs.middleware import EnqueueMiddleware, check_middleware, enqueue_through
+from jobs.once import once
 from jobs.options import EnqueueOptions
 from jobs.pausing import pause_all, resume_all
 from jobs.queues import QueueView, read_line
-from jobs.requests import Prepared, Preparer, Request, arq_options
+from jobs.requests import Prepared, Preparer, Request, hundreds
 from jobs.sender import Sender
-from jobs.states import TERMINAL, State
+from jobs.states import State
 from jobs.store import results
 from jobs.store import workers as registry_store
 from jobs.store.queue import Added
@@ -48,7 +51,7 @@ from jobs.store.queue import Added
 LOOK_AGAIN_S = 30.0
 
 
-class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases disagree
+class Client(Finding, ArqClient):  # type: ignore[misc]  # redis-py's own bases disagree
     """Enqueues jobs and waits for them.
 
     Made by `Client.connect`, or by `create_pool` in arq's way. Use it as `async with`, or call
@@ -60,11 +63,13 @@ class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases d
             never expire unless they are asked to.
         prefix: first part of every key; applications that share a server each have their own.
         max_body_bytes: limit of an encoded job; default 1 MiB.
+        middleware: async functions (call, call_next) round every enqueue, the first outermost.
     """
 
     prefix: str = PREFIX
     max_body_bytes: int = MAX_BODY_BYTES
     settings: arq.connections.RedisSettings | None = None
+    middleware: tuple[EnqueueMiddleware, ...] = ()
 
     @classmethod
     def connect(
@@ -74,19 +79,22 @@ class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases d
         default_queue: str = keys.DEFAULT_QUEUE,
         prefix: str = PREFIX,
         max_body_bytes: int = MAX_BODY_BYTES,
+        middleware: Sequence[EnqueueMiddleware] = (),
     ) -> Self:
         """A client for `server`: a URL, settings, or `None` for the configured server.
 
         It connects when first used.
 
         Raises:
-            ConfigurationError: no server is configured, or the URL is malformed.
+            ConfigurationError: no server is configured, the URL is malformed, or a middleware is
+                no function.
         """
         if server is None or isinstance(server, str):
             server = RedisSettings.from_dsn(server or config.server_url())
         client = cls.from_settings(server)
         client.default_queue_name = default_queue
         client.prefix, client.max_body_bytes = prefix, max_body_bytes
+        client.middleware = check_middleware(middleware)
         return client
 
     @classmethod
@@ -141,7 +149,7 @@ class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases d
         Raises:
             The same as `enqueue`.
         """
-        return await self._submit_one(self._preparer().prepare(request))
+        return await self._submit(request)
 
     async def enqueue_many(self, requests: Sequence[Request]) -> list[Job[Any]]:
         """Enqueue many jobs, 100 a round trip; the handles are in the order of the requests.
@@ -152,10 +160,10 @@ class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases d
             The same as `enqueue`. After an error of the server, other hundreds may be queued;
             repeating the call is safe when the requests have ids.
         """
+        if self.middleware:
+            return await self._through(requests)
         preparer = self._preparer()
-        prepared = [preparer.prepare(request) for request in requests]
-        answers = await self._sender.send(prepared)
-        return [self._handle(item, answer) for item, answer in zip(prepared, answers, strict=True)]
+        return await self._send([preparer.prepare(request) for request in requests])
 
     async def enqueue_stream(self, requests: Iterable[Request]) -> int:
         """Enqueue as many jobs as `requests` gives, in constant memory and the quickest way.
@@ -170,48 +178,31 @@ class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases d
             The same as `enqueue`, and what `requests` raises. Hundreds before it may be queued;
             repeating the call is safe when the requests have ids.
         """
+        if self.middleware:
+            made = [await self._through(chunk) for chunk in hundreds(requests)]
+            return sum(not job.duplicate for jobs in made for job in jobs)
         answers = await self._sender.send(map(self._preparer().prepare, requests))
         return answers.count(Added.added)
 
-    async def enqueue_job(
-        self,
-        function: str,
-        *args: Any,
-        _job_id: str | None = None,
-        _queue_name: str | None = None,
-        _defer_until: datetime | None = None,
-        _defer_by: float | timedelta | None = None,
-        _expires: float | timedelta | None = None,
-        _job_try: int | None = None,
-        **kwargs: Any,
-    ) -> Job[Any] | None:
-        """Enqueue one job in arq's way.
-
-        Args:
-            function: the function's name.
-            *args: its positional arguments.
-            _job_id: the job's id; by default a new one.
-            _queue_name: the queue; by default the function's own, else the client's default.
-            _defer_until: the moment before which it does not run; naive means local time.
-            _defer_by: seconds or timedelta to wait.
-            _expires: not started this long after now, it ends `expired`, arguments kept.
-            _job_try: the number of its first attempt.
-            **kwargs: its keyword arguments.
-
-        Returns:
-            The job's handle, or `None` if a job that has not ended holds the id.
+    async def _submit(self, request: Request, *, first_attempt: int = 1) -> Job[Any]:
+        """Enqueue one job whose first attempt has another number than 1; else `enqueue_one`.
 
         Raises:
             The same as `enqueue`.
         """
-        if _defer_until and _defer_by:
-            raise InvalidOption("use either '_defer_until' or '_defer_by' or neither, not both")
-        options = arq_options(_job_id, _queue_name, _defer_until, _defer_by, _expires)
-        prepared = self._preparer().prepare(
-            Request(function, args, kwargs, options), first_attempt=_job_try or 1
-        )
-        job = await self._submit_one(prepared)
-        return None if job.duplicate else job
+        if self.middleware:
+            (job,) = await self._through([request], first_attempt)
+            return job
+        prepared = self._preparer().prepare(request, first_attempt=first_attempt)
+        return self._handle(prepared, await self._sender.send_one(prepared))
+
+    async def _through(self, requests: Iterable[Request], first_attempt: int = 1) -> list[Job[Any]]:
+        prepare = partial(self._preparer().prepare, first_attempt=first_attempt)
+        return await enqueue_through(self.middleware, requests, prepare, self._send)
+
+    async def _send(self, prepared: Sequence[Prepared]) -> list[Job[Any]]:
+        answers = await self._sender.send(prepared)
+        return [self._handle(item, answer) for item, answer in zip(prepared, answers, strict=True)]
 
     def _preparer(self) -> Preparer:
         settings = (self.default_queue_name, self.max_body_bytes, self.job_serializer)
@@ -220,9 +211,6 @@ class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases d
             preparer = Preparer(keys.check_name(settings[0]), *settings[1:])
             self.__dict__["_own_preparer"] = settings, preparer
         return cast("Preparer", preparer)
-
-    async def _submit_one(self, prepared: Prepared) -> Job[Any]:
-        return self._handle(prepared, await self._sender.send_one(prepared))
 
     def _handle(self, item: Prepared, answer: Added) -> Job[Any]:
         duplicate = answer is not Added.added
@@ -282,6 +270,26 @@ class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases d
             if clock.mono() >= over_at:
                 raise timed_out(queue, job_id, timeout_s or 0)
 
+    def once(
+        self, name: str, ttl: Duration = "24h", *, hold: Duration = "5m"
+    ) -> AbstractAsyncContextManager[bool]:
+        """`async with client.once("welcome:42") as first:` -- whether nobody has done it yet.
+
+        Done when the block ends, free again when it raises. While somebody is in the block the
+        others are told that they are not the first. Jobs have `ctx.once`, which the next attempt
+        of a dead worker's job takes over.
+
+        Args:
+            name: what is done: one marker for the whole prefix, whoever asks.
+            ttl: how long it stays done. Default 24 h.
+            hold: how long the block may take: after that, somebody else may begin. Default 5 min.
+
+        Raises:
+            InvalidOption: an empty name, or durations that are not positive.
+            ServerAway, ServerRefused: the server did not answer, or not well.
+        """
+        return once(self, name, ttl, hold, owner=new_name("once"))
+
     def read_end(self, end: results.End) -> dict[str, Any]:
         """The last line of a job's history, with a result of one's own serializer read."""
         return read_line(end.line, self.job_deserializer)
@@ -308,26 +316,6 @@ class Client(Finding, ArqRedis):  # type: ignore[misc]  # redis-py's own bases d
         if inbox is None:
             inbox = self.__dict__["_own_inbox"] = Inbox(self, new_name("inbox"))
         return inbox
-
-    # -- arq's questions -------------------------------------------------------------------
-
-    async def all_job_results(self) -> list[JobResult]:
-        """arq's list of the results of all ended jobs of all queues, by time of enqueue."""
-        found = [
-            await self.job(info.id, info.queue).result_info()
-            for name in await self.queues()
-            async for info in self.queue(name).iterate(*TERMINAL)
-        ]
-        return sorted((r for r in found if r is not None), key=lambda r: r.enqueue_time)
-
-    async def queued_jobs(self, *, queue_name: str | None = None) -> list[JobDef]:
-        """arq's list of the jobs of a queue that wait for a time or a worker."""
-        name = keys.check_name(queue_name or self.default_queue_name)
-        found = [
-            await self.job(info.id, name).info()
-            async for info in self.queue(name).iterate(State.waiting, State.delayed)
-        ]
-        return [definition for definition in found if definition is not None]
 
     # -- life ------------------------------------------------------------------------------
 

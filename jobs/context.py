@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from jobs import clock
+from jobs.durations import Duration
 from jobs.errors import RateLimited
+from jobs.once import once
 
 if TYPE_CHECKING:
     from arq.connections import ArqRedis
@@ -104,3 +107,20 @@ class Context(dict[Any, Any]):
         """
         # Not from `score`: arq's is the time it was due, which is another at every attempt.
         return f"{self.queue}:{self.job_id}:{int(self.enqueued_at.timestamp() * 1000)}"
+
+    def once(self, name: str, ttl: Duration = "24h") -> AbstractAsyncContextManager[bool]:
+        """`async with ctx.once("send") as first:` -- whether no attempt of this job has done it.
+
+        Done when the block ends, free again when it raises. A worker that dies in the block, or
+        between its end and the marker, leaves it to the next attempt, which does it again.
+
+        Args:
+            name: what is done, apart from other things that the job does once.
+            ttl: how long it stays done; longer than the job's attempts may take. Default 24 h.
+
+        Raises:
+            InvalidOption: an empty name, or a `ttl` that is not positive.
+            ServerAway, ServerRefused: the server did not answer, or not well.
+        """
+        key = self.idempotency_key
+        return once(self["redis"], f"{key}:{name}", ttl, ttl, owner=key, token=self.token)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from pydantic import BaseModel
@@ -13,7 +14,8 @@ from pydantic import BaseModel
 from jobs import registry
 from jobs.client import Client, current_client
 from jobs.context import Context
-from jobs.errors import InvalidOption
+from jobs.depends import Holder
+from jobs.errors import InvalidOption, did_you_mean
 from jobs.keys import check_name
 from jobs.limits import Limit, limits_of
 from jobs.options import (
@@ -69,11 +71,20 @@ class JobFunction(Generic[P, R]):
 
     async def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the code here, without a queue; a plain `def` runs in a thread, whatever its
-        `executor`.
+        `executor`. Dependencies that are not given are provided, for this call alone.
         """
+        if not self.function.signature.dependencies:
+            return cast("R", await self._run(ctx, args, kwargs))
+        given = inspect.signature(self.function.call).bind_partial(ctx, *args, **kwargs).arguments
+        wanted = self.function.signature.dependencies.items()
+        async with Holder("job", ctx) as holder:
+            filled = await holder.fill({name: item for name, item in wanted if name not in given})
+            return cast("R", await self._run(ctx, args, {**kwargs, **filled}))
+
+    async def _run(self, ctx: Context, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if self.function.is_async:
-            return cast("R", await self.function.call(ctx, *args, **kwargs))
-        return cast("R", await asyncio.to_thread(self.function.call, ctx, *args, **kwargs))
+            return await self.function.call(ctx, *args, **kwargs)
+        return await asyncio.to_thread(self.function.call, ctx, *args, **kwargs)
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Enqueue one job; options go through `options(…)`.
@@ -163,7 +174,7 @@ class Decorator:
     def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> JobFunction[P, R]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
         """The job function made of `function`."""
-        return _declare(function, self._name, self._queue, self._options, self._rest)
+        return declare(function, self._name, self._queue, self._options, self._rest)
 
 
 @overload
@@ -193,20 +204,13 @@ def job(
     rate: str | None = None,
     key: By | None = None,
     unique: Unique | str | tuple[str, ...] | bool | None = None,
+    aliases: Sequence[str] = (),
 ) -> Decorator: ...
-def job(  # noqa: PLR0913 -- the options of a function, each by name
+def job(
     name: str | Callable[..., Any] | None = None,
     /,
     *,
     queue: str | Queue | None = None,
-    no_retry: tuple[type[BaseException], ...] = (),
-    description: str | None = None,
-    executor: Place | None = None,
-    limits: Iterable[Limit] = (),
-    concurrency: int | None = None,
-    rate: str | None = None,
-    key: By | None = None,
-    unique: Unique | str | tuple[str, ...] | bool | None = None,
     **options: Any,
 ) -> Any:
     """Declare a function as a job.
@@ -221,13 +225,15 @@ def job(  # noqa: PLR0913 -- the options of a function, each by name
         no_retry: exception types that are final: no further attempt.
         description: a sentence for people; default the first line of the docstring.
         executor: where a plain `def` runs: "thread" (default), or "process" for work that keeps
-            a CPU busy or must be killed when its time is over. Its context has no resources then.
+            a CPU busy or must be killed when its time is over. Its context has no resources then,
+            and it can have no dependencies.
         limits: how many of its jobs run at once, or start in a time, over all workers.
         concurrency: the same in short: at most so many at once.
         rate: the same in short: at most so many starts in a time, e.g. "30/s".
         key: the field of the arguments (or fields, or a function of them) that says to whom a
             job belongs, e.g. "tenant_id": keys take turns, and limits `per="key"` hold for each.
         unique: which of its jobs are the same: `True`, a tuple of fields, or `Unique(…)`.
+        aliases: further names under which its jobs may come, such as those it had before.
         **options: attempts, backoff, timeout, priority, expires, keep_completed, keep_failed:
             see `JobOptions`; unset ones are left to the queue and the framework.
 
@@ -235,33 +241,72 @@ def job(  # noqa: PLR0913 -- the options of a function, each by name
         InvalidOption: a value that an option cannot take, or a function without a parameter
             for the context, or one that the executor cannot run.
     """
-    rest = {
-        "no_retry": no_retry,
-        "description": description,
-        "executor": executor,
-        "limits": limits_of(limits, concurrency, rate),
-        "key": check_by(key),
-        "unique": None if unique is None else _unique_by(unique),
-    }
+    own, rest = option_parts(options)
     if callable(name):
-        return _declare(name, None, None, JobOptions(), rest)
-    return Decorator(name, queue, JobOptions(**options), rest)
+        return declare(name, None, None, own, rest)
+    return Decorator(name, queue, own, rest)
 
 
-def _declare(
+def option_parts(given: Mapping[str, Any]) -> tuple[JobOptions, dict[str, Any]]:
+    """Options of `job`, parted into those of its jobs and those of the function alone, checked.
+
+    Raises:
+        InvalidOption: an option that does not exist, or a value that it cannot take.
+    """
+    left = dict(given)
+    unique = left.pop("unique", None)
+    rest = {
+        "no_retry": left.pop("no_retry", ()),
+        "description": left.pop("description", None),
+        "executor": left.pop("executor", None),
+        "limits": limits_of(
+            left.pop("limits", ()), left.pop("concurrency", None), left.pop("rate", None)
+        ),
+        "key": check_by(left.pop("key", None)),
+        "unique": None if unique is None else _unique_by(unique),
+        "aliases": left.pop("aliases", ()),
+    }
+    known = [field.name for field in fields(JobOptions)]
+    for name in left:
+        if name not in known:
+            raise InvalidOption(
+                f"`job` has no option {name!r}{did_you_mean(name, [*known, *rest, *_SHORT])}"
+            )
+    return JobOptions(**left), rest
+
+
+#: Options of a function that stand for one of its limits.
+_SHORT = ("concurrency", "rate")
+
+
+def declare(
     call: Callable[..., Any],
     name: str | None,
     queue: str | Queue | None,
     options: JobOptions,
-    rest: dict[str, Any],
+    rest: Mapping[str, Any],
 ) -> Any:
+    """The job function of `call`; called by what the application calls, so that local names of
+    its annotations are found.
+
+    Args:
+        call: the code.
+        name: what producers call it; default its own name.
+        queue: where its jobs go.
+        options: its layer of options.
+        rest: what `option_parts` gives; also `prefix` of the name, `fallback`, and `keep`, which
+            is given the result.
+
+    Raises:
+        InvalidOption: it cannot be a job function.
+    """
     if not inspect.signature(call).parameters:
         raise InvalidOption(
             f"a job function takes the context as its first parameter: write "
             f"`{call.__name__}(ctx, …)`"
         )
     place = queue if isinstance(queue, Queue) else None
-    called = name or call.__name__
+    called = rest.get("prefix", "") + (name or call.__name__)
     signature = Signature.of(called, call, _caller_names())
     function = registry.Function(
         called,
@@ -271,14 +316,19 @@ def _declare(
         options.over(place.defaults) if place else options,
         no_retry=rest["no_retry"],
         description=rest["description"] or (call.__doc__ or "").strip().split("\n")[0],
-        executor=_place_for(call, rest["executor"]),
+        executor=_place_for(call, rest["executor"], signature),
         limits=rest["limits"],
         key=rest["key"] or (place.key if place else None),
         unique=rest["unique"],
+        aliases=_aliases(called, rest["aliases"]),
+        fallback=rest.get("fallback", False),
     )
-    registry.functions[function.name] = function
+    registry.register(function)
     kind = ModelFunction if signature.model else JobFunction
-    return kind(function, place)
+    made: JobFunction[Any, Any] = kind(function, place)
+    if keep := rest.get("keep"):
+        keep(made)
+    return made
 
 
 def _unique_by(unique: Unique | str | tuple[str, ...] | bool) -> Unique | None:
@@ -286,7 +336,15 @@ def _unique_by(unique: Unique | str | tuple[str, ...] | bool) -> Unique | None:
     return Unique(by=unique) if isinstance(unique, str) else Unique.of(unique)
 
 
-def _place_for(call: Callable[..., Any], executor: object) -> Place:
+def _aliases(name: str, given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InvalidOption(f"`aliases` of {name!r} is a sequence of names, not {given!r}")
+    if wrong := [alias for alias in given if not isinstance(alias, str) or alias in ("", name)]:
+        raise InvalidOption(f"`aliases` of {name!r} are other names of it, not {wrong[0]!r}")
+    return tuple(given)
+
+
+def _place_for(call: Callable[..., Any], executor: object, signature: Signature) -> Place:
     if executor is None:
         return "thread"
     place = check_executor(executor)
@@ -294,6 +352,12 @@ def _place_for(call: Callable[..., Any], executor: object) -> Place:
         raise InvalidOption(
             f"`{call.__name__}` is an `async def`, which runs in the event loop: `executor` is "
             "for a plain `def`"
+        )
+    if place == "process" and signature.dependencies:
+        raise InvalidOption(
+            f"`{call.__name__}` runs in a process, where nobody can provide "
+            f'{", ".join(signature.dependencies)}: with `executor="process"` a function makes '
+            "what it needs itself"
         )
     if place == "process" and ("<" in call.__qualname__ or inspect.ismethod(call)):
         raise InvalidOption(

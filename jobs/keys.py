@@ -16,6 +16,7 @@ PREFIX = "jobs"
 SCHEMA_VERSION = 3
 MAX_NAME_BYTES = 128
 MAX_ID_BYTES = 256
+MAX_ONCE_BYTES = 1024
 #: Signs that stand for themselves in keys; the others, `{ } : %` and blanks first, are quoted.
 _SAFE = "!\"#$&'()*+,-./;<=>?@[\\]^_`|~"
 
@@ -118,6 +119,29 @@ def queues_key(prefix: str = PREFIX) -> str:
 def schema_key(prefix: str = PREFIX) -> str:
     """String: the version of this layout; written by the first worker, never removed."""
     return f"{prefix}:schema"
+
+
+def subscribed_events_key(prefix: str = PREFIX) -> str:
+    """Set of the names of the application events that ever had a subscriber; never removed."""
+    return f"{prefix}:on"
+
+
+def subscribers_key(event: str, prefix: str = PREFIX) -> str:
+    """Hash function -> queue: who is subscribed to an application event; starts of workers."""
+    return f"{prefix}:on:{quote_name(event)}"
+
+
+def once_key(name: str, prefix: str = PREFIX) -> str:
+    """String: the marker of a thing to be done once; the only keys that expire by themselves.
+
+    Raises:
+        InvalidOption: the name is empty, not text, or longer than 1024 bytes.
+    """
+    if not isinstance(name, str) or not name:  # type: ignore[redundant-expr]  # callers without types
+        raise InvalidOption(f"what is done once has a name, text, not {name!r}")
+    if len(name.encode("utf-8", "replace")) > MAX_ONCE_BYTES:
+        raise InvalidOption(f"the name of a marker has at most {MAX_ONCE_BYTES} bytes")
+    return f"{prefix}:once:{quote(name, safe=_SAFE, errors='backslashreplace')}"
 
 
 def quote_name(name: str) -> str:

@@ -1,7 +1,8 @@
 """Every log line about jobs, and how logs are written.
 
 Arguments and results stay out of the lines: they may hold secrets (arq-E9). Each line carries
-`job_id`, `function`, `queue`, `attempt` and `worker` as fields of its record.
+`job_id`, `function`, `queue`, `attempt` and `worker` as fields of its record, and so does whatever
+a function logs while it runs as a job.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from jobs.durations import format_ms
@@ -44,10 +47,38 @@ class Subject(Protocol):
         """The id of the worker."""
 
 
+#: The attempt that runs in this context; set once for each, read when something is logged.
+current: ContextVar[Subject | None] = ContextVar("jobs_current", default=None)
+
+
+def job_fields() -> dict[str, Any]:
+    """The fields of the job that runs here, for loggers of any kind; empty outside of jobs."""
+    subject = current.get()
+    return {} if subject is None else {name: getattr(subject, name) for name in FIELDS}
+
+
+class JobFilter(logging.Filter):
+    """Gives every record that is logged inside a job the job's fields; refuses none.
+
+    Put it on a handler: `configure` does, and so can `logging.config.dictConfig`.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add what the record does not say itself."""
+        subject = current.get()
+        if subject is not None:
+            said = vars(record)
+            for name in FIELDS:
+                if name not in said:
+                    said[name] = getattr(subject, name)
+        return True
+
+
 def started(subject: Subject, waited_ms: float) -> None:
     """An attempt begins."""
     if logger.isEnabledFor(logging.INFO):
-        _log(logging.INFO, subject, "→ %s started after %s", _seconds(waited_ms))
+        facts = {"event": "started", "waited_ms": int(waited_ms)}
+        _log(logging.INFO, subject, "→ %s started after %s", _seconds(waited_ms), facts=facts)
 
 
 def ended(subject: Subject, outcome: str, ran_ms: float, note: str = "") -> None:
@@ -55,7 +86,9 @@ def ended(subject: Subject, outcome: str, ran_ms: float, note: str = "") -> None
     if logger.isEnabledFor(logging.INFO):
         mark = "●" if outcome in ("completed", "skipped") else "↻"
         text = f" ({note})" if note else ""
-        _log(logging.INFO, subject, f"← %s {outcome} {mark} after %s{text}", _seconds(ran_ms))
+        line = f"← %s {outcome} {mark} after %s{text}"
+        facts = {"event": outcome, "ran_ms": int(ran_ms)}
+        _log(logging.INFO, subject, line, _seconds(ran_ms), facts=facts)
 
 
 def retrying(subject: Subject, error: BaseException, delay_ms: int) -> None:
@@ -69,6 +102,7 @@ def retrying(subject: Subject, error: BaseException, delay_ms: int) -> None:
             format_ms(delay_ms),
             kind,
             _one_line(error),
+            facts={"event": "retried", "error": kind, "attempts_made": subject.attempt},
         )
 
 
@@ -81,26 +115,37 @@ def failed(subject: Subject, error: BaseException) -> None:
         type(error).__name__,
         _one_line(error),
         exc_info=error,
+        facts={
+            "event": "failed",
+            "error": type(error).__name__,
+            "attempts_made": subject.attempt,
+        },
     )
 
 
 def parked(subject: Subject, reason: str) -> None:
     """Nobody here can run or read the job; it is kept."""
-    _log(logging.WARNING, subject, "⊘ %s parked: %s", reason)
+    _log(logging.WARNING, subject, "⊘ %s parked: %s", reason, facts={"event": "parked"})
 
 
 def stale(subject: Subject) -> None:
     """The end of an attempt was refused: its lease belongs to another worker now."""
-    _log(logging.WARNING, subject, "! %s ended after its lease was lost; its result is void")
+    line = "! %s ended after its lease was lost; its result is void"
+    _log(logging.WARNING, subject, line, facts={"event": "lost"})
 
 
 def _log(
-    level: int, subject: Subject, message: str, *args: Any, exc_info: BaseException | None = None
+    level: int,
+    subject: Subject,
+    message: str,
+    *args: Any,
+    facts: Mapping[str, Any],
+    exc_info: BaseException | None = None,
 ) -> None:
     name = f"{subject.queue}:{subject.job_id}:{subject.function}"
     if subject.attempt > 1:
         name += f" attempt {subject.attempt}"
-    extra = {field: getattr(subject, field) for field in FIELDS}
+    extra = {field: getattr(subject, field) for field in FIELDS} | dict(facts)
     logger.log(level, message, name, *args, extra=extra, exc_info=exc_info)
 
 
@@ -129,8 +174,20 @@ class TextFormatter(_Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
 
+#: What every record has; the rest are fields that somebody gave it.
+_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
 class JsonFormatter(_Formatter):
-    """One JSON document a line, with the fields of the job."""
+    """One JSON document a line, with the fields of the job and those given as `extra`.
+
+    Args:
+        names: other names for fields, such as `{"job_id": "jobId", "function": "jobName"}`.
+    """
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._names = names or {}
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
@@ -140,9 +197,9 @@ class JsonFormatter(_Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        entry |= {
-            name: value for name in FIELDS if (value := getattr(record, name, None)) is not None
-        }
+        for name, value in vars(record).items():
+            if name not in _USUAL and value is not None:
+                entry.setdefault(self._names.get(name, name), value)
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return writable(json.dumps(entry, ensure_ascii=False, default=str))
@@ -159,6 +216,7 @@ def configure(level: int = logging.INFO, *, as_json: bool | None = None) -> None
         as_json = not sys.stderr.isatty()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    handler.addFilter(JobFilter())
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("jobs").setLevel(level)
 

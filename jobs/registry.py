@@ -32,6 +32,9 @@ class Function:
         limits: how many of its jobs run at once or start in a time.
         key: how the key of a job is found, by which it is limited and takes turns.
         unique: which of its jobs are the same.
+        aliases: further names under which its jobs may come.
+        events: the names of the application events that it is subscribed to.
+        fallback: whether it runs the jobs of its queue whose functions nobody has.
     """
 
     name: str
@@ -46,11 +49,19 @@ class Function:
     limits: tuple[Limit, ...] = ()
     key: By | None = None
     unique: Unique | None = None
+    aliases: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    fallback: bool = False
 
     @cached_property
     def is_async(self) -> bool:
         """Whether the code is a coroutine function."""
         return inspect.iscoroutinefunction(self.call)
+
+    @cached_property
+    def is_bare(self) -> bool:
+        """Whether calling the code is all there is to do."""
+        return self.is_async and not self.signature.dependencies
 
     @property
     def in_process(self) -> bool:
@@ -60,3 +71,9 @@ class Function:
 
 #: Every function declared with `@job`, by name, so that a producer can check what it enqueues.
 functions: dict[str, Function] = {}
+
+
+def register(function: Function) -> None:
+    """Make a function known under its name and its aliases."""
+    for name in (function.name, *function.aliases):
+        functions[name] = function

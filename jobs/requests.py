@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -140,6 +141,20 @@ def _id_ttl_ms(given: Mapping[str, Any]) -> int:
     if "id" not in given:
         raise InvalidOption("`id_ttl` keeps an id taken, so it needs an `id`")
     return to_ms(given["id_ttl"], what="id_ttl")
+
+
+def _conflict(given: Mapping[str, Any]) -> str:
+    policy: str = given.get("on_conflict", "return")
+    if policy not in ("return", "raise"):
+        raise InvalidOption(f'`on_conflict` is "return" or "raise", not {policy!r}')
+    return policy
+
+
+def hundreds(requests: Iterable[Request]) -> Iterator[list[Request]]:
+    """The requests, as many at a time as one call carries."""
+    left = iter(requests)
+    while chunk := list(islice(left, MAX_ITEMS)):
+        yield chunk
 
 
 def chunks(prepared: Iterable[Prepared]) -> Iterator[tuple[str, list[Prepared]]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, cast, get_type_hints
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
-from jobs.errors import InvalidPayload
+from jobs.depends import Dependency, dependency_of
+from jobs.errors import InvalidOption, InvalidPayload
 from jobs.wire import Wire
 
 
@@ -26,13 +27,17 @@ class _Fast(NamedTuple):
 
 @dataclass(frozen=True)
 class Signature:
-    """The parameters of a function behind `ctx`, and how to check arguments against them."""
+    """The parameters of a function behind `ctx`, and how to check arguments against them.
+
+    Those that a worker fills in are `dependencies`, and no part of the payload.
+    """
 
     function: str
     parameters: inspect.Signature
     wires: dict[str, Wire]
     model: type[BaseModel] | None
     returns: TypeAdapter[Any] | None
+    dependencies: Mapping[str, Dependency] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -41,9 +46,13 @@ class Signature:
         """Read the signature of the code; annotations that pydantic cannot use are not checked.
 
         `scope` holds local names in which the annotations may be found.
+
+        Raises:
+            InvalidOption: a dependency in a place where it cannot be filled in.
         """
         hints = _hints(call, scope or {})
-        parameters = list(inspect.signature(call).parameters.values())[1:]
+        written = list(inspect.signature(call).parameters.values())[1:]
+        parameters, dependencies = _parted(name, written, hints)
         adapters = {p.name: _adapter(hints.get(p.name, Any)) for p in parameters}
         wires = {name: Wire(adapter) for name, adapter in adapters.items() if adapter}
         only = hints.get(parameters[0].name) if len(parameters) == 1 else None
@@ -54,6 +63,7 @@ class Signature:
             wires,
             model,
             _adapter(hints.get("return", Any)),
+            dependencies,
         )
 
     @cached_property
@@ -215,6 +225,32 @@ def _hints(call: Callable[..., Any], scope: Mapping[str, Any]) -> dict[str, Any]
         return get_type_hints(call, localns=dict(scope), include_extras=True)
     except (NameError, TypeError):
         return {}
+
+
+def _parted(
+    name: str, written: Sequence[inspect.Parameter], hints: Mapping[str, Any]
+) -> tuple[list[inspect.Parameter], dict[str, Dependency]]:
+    """The parameters of the payload and those that a worker fills in.
+
+    What stands behind a dependency is given by name: its place is taken.
+    """
+    payload: list[inspect.Parameter] = []
+    filled: dict[str, Dependency] = {}
+    for parameter in written:
+        dependency = dependency_of(parameter, hints.get(parameter.name))
+        if dependency is None:
+            if filled and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+                parameter = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)  # noqa: PLW2901
+            payload.append(parameter)
+        else:
+            filled[parameter.name] = dependency
+    unplaced = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    if filled and any(parameter.kind in unplaced for parameter in written):
+        raise InvalidOption(
+            f"{name!r} has dependencies, which are given by name: it can take neither `/` nor "
+            "`*args` beside them"
+        )
+    return payload, filled
 
 
 def _adapter(annotation: Any) -> TypeAdapter[Any] | None:

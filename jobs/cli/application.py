@@ -17,12 +17,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jobs import Queue, Worker, registry
+from jobs import Worker, registry
 from jobs.cli.codes import Problem
 from jobs.cli.context import Cli
 from jobs.engine.assembly import ArqDefaults, collect, served_queues
 from jobs.errors import UnknownFunction, did_you_mean
 from jobs.keys import check_name
+from jobs.options import Queue
+from jobs.routers import expand
 
 logger = logging.getLogger("jobs.cli")
 
@@ -73,7 +75,7 @@ def of(settings: Any, spec: str = "") -> Application:
         for name, parameter in inspect.signature(Worker).parameters.items()
     }
     names = ("max_tries", "job_timeout", "keep_result", "keep_result_forever")
-    functions, cron_jobs = defaults["functions"], defaults["cron_jobs"] or ()
+    functions, cron_jobs = expand(defaults["functions"], defaults["cron_jobs"])
     own_queue = check_name(defaults["queue_name"])
     queues = served_queues(
         functions, defaults["queues"], defaults["queue_name"], own_needed=bool(cron_jobs)

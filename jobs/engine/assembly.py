@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +111,7 @@ def collect(
     """The functions of a worker by name.
 
     Raises:
-        ConfigurationError: two functions have one name.
+        ConfigurationError: two functions have one name, aliases included.
     """
     found: dict[str, registry.Function] = {}
     for item in [*functions, *cron_jobs]:
@@ -122,6 +122,32 @@ def collect(
                 "with `@job(name)` or `func(…, name=…)`"
             )
         found[function.name] = function
+    for function in list(found.values()):
+        for alias in function.aliases:
+            other = found.setdefault(alias, function)
+            if other is not function:
+                raise ConfigurationError(
+                    f"{alias!r}, an alias of {function.name!r}, is the name of another function "
+                    f"too, {other.name!r}: its jobs can go to one of them only"
+                )
+    return found
+
+
+def fallbacks(functions: Mapping[str, registry.Function]) -> dict[str, registry.Function]:
+    """By queue, the function for jobs whose functions nobody has.
+
+    Raises:
+        ConfigurationError: a queue has two.
+    """
+    found: dict[str, registry.Function] = {}
+    for function in functions.values():
+        if function.fallback:
+            queue = function.queue or DEFAULT_QUEUE
+            if found.setdefault(queue, function) is not function:
+                raise ConfigurationError(
+                    f"the queue {queue!r} has two fallbacks, {found[queue].name!r} and "
+                    f"{function.name!r}: its other jobs can go to one of them only"
+                )
     return found
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field, replace
 from random import random
@@ -17,7 +16,10 @@ from pydantic_core import PydanticSerializationError, to_json
 from jobs import clock, logs
 from jobs.codec import Body, Deserializer, Serializer, decode_body
 from jobs.context import Context
+from jobs.depends import Holder
+from jobs.engine.calling import Caller
 from jobs.engine.deadlines import LATENESS
+from jobs.engine.listeners import Listeners
 from jobs.engine.outcome import (
     AttemptEnd,
     Overdue,
@@ -37,6 +39,7 @@ from jobs.engine.process_handle import Process
 from jobs.engine.processes import ProcessPool
 from jobs.engine.run import Run
 from jobs.errors import Fail, UnreadableBody, writable
+from jobs.middleware import RunMiddleware
 from jobs.options import JobOptions
 from jobs.registry import Function
 from jobs.store.queue import Ack, Verb
@@ -71,6 +74,10 @@ class Bench:
     threads: Pool | None = None
     processes: ProcessPool | None = None
     hooks: Hooks = field(default_factory=Hooks)
+    listeners: Listeners = field(default_factory=Listeners)
+    middleware: Sequence[RunMiddleware] = ()
+    holder: Holder | None = None
+    fallbacks: Mapping[str, Function] = field(default_factory=dict)
     serializer: Serializer | None = None
     deserializer: Deserializer | None = None
     obeys_retry: bool = True
@@ -82,13 +89,20 @@ class Executor:
     Args:
         bench: what it shares with the executors of other queues.
         queue_defaults: the queue's layer of options.
+        fallback: runs the jobs whose functions this worker does not have.
     """
 
-    def __init__(self, bench: Bench, queue_defaults: JobOptions) -> None:
+    def __init__(
+        self, bench: Bench, queue_defaults: JobOptions, fallback: Function | None = None
+    ) -> None:
         self._bench = bench
+        self._fallback = fallback
         self._defaults = queue_defaults
         self._plans: dict[str, Plan] = {}
         self._unknown = self._plan("")
+        self._caller = Caller(bench.middleware, bench.threads, bench.holder)
+        self._is_surrounded = bool(bench.middleware)
+        self._is_heard = bench.listeners.listening
         self._is_plain = bench.hooks.on_job_start is None and bench.hooks.on_job_end is None
         # The start of an attempt's entry in the history; the rest of it is different each time.
         worker = to_json(bench.worker).replace(b"%", b"%%")
@@ -100,7 +114,7 @@ class Executor:
         try:
             body = self._read(run)
             plan = self._plan_of(run, body)
-            function = self._bench.functions.get(body.function)
+            function = self._bench.functions.get(body.function) or self._fallback
             if function is None:
                 reason = f"no function {body.function!r} is registered in this worker"
                 end: AttemptEnd = Unrunnable(reason)
@@ -108,6 +122,7 @@ class Executor:
                 end = refusal
             else:
                 run.context = self._context(run, plan)
+                logs.current.set(run)
                 logs.started(run, run.claimed_ms - run.available_ms)
                 perform = self._plainly if self._is_plain else self._with_hooks
                 end = await perform(run, function, body, plan)
@@ -141,11 +156,13 @@ class Executor:
             ) from error
 
     def _plan(self, name: str) -> Plan:
-        if name not in self._plans:
-            self._plans[name] = plan_for(
-                self._bench.functions.get(name), self._defaults, obeys_retry=self._bench.obeys_retry
-            )
-        return self._plans[name]
+        plan = self._plans.get(name)
+        if plan is None:
+            function = self._bench.functions.get(name) or self._fallback
+            plan = plan_for(function, self._defaults, obeys_retry=self._bench.obeys_retry)
+            if function is None or name in self._bench.functions:  # names of all kinds fall back
+                self._plans[name] = plan
+        return plan
 
     # -- perform ---------------------------------------------------------------------------
 
@@ -209,12 +226,10 @@ class Executor:
             if run.stop is not None:
                 return Stopped(run.stop)
             args, kwargs = function.signature.arguments(body.args, body.kwargs)
-            if function.is_async:
+            if function.is_bare and not self._is_surrounded:
                 return Returned(await function.call(run.context, *args, **kwargs))
-            if process is not None:
-                assert run.context is not None  # noqa: S101 -- made before
-                return Returned(await process.call(function.name, run.context, args, kwargs))
-            return Returned(await self._in_thread(function, run, args, kwargs))
+            assert run.context is not None  # noqa: S101 -- made before
+            return Returned(await self._caller.call(function, run.context, args, kwargs, process))
         except asyncio.CancelledError as error:
             return Stopped(run.stop) if run.stop else Raised(error)
         except GeneratorExit:  # the loop is being torn down
@@ -224,21 +239,20 @@ class Executor:
         finally:
             run.timeout_s = None
 
-    async def _in_thread(self, function: Function, run: Run, args: Any, kwargs: Any) -> Any:
-        scope = contextvars.copy_context()
-        call = lambda: scope.run(function.call, run.context, *args, **kwargs)  # noqa: E731 -- for the pool
-        return await asyncio.get_running_loop().run_in_executor(self._bench.threads, call)
-
     async def after(self, run: Run) -> None:
-        """arq's hook for when the end of a job is recorded."""
+        """Tell those who want to know that the end of an attempt is recorded."""
         hook = self._bench.hooks.after_job_end
-        if hook is not None and run.context is not None:
+        if run.context is None:
+            return
+        if hook is not None:
             await _call_hook(hook, run.context)
+        if run.resolution is not None:
+            await self._bench.listeners.tell(run.context, run.resolution)
 
     @property
     def has_after(self) -> bool:
         """Whether somebody wants to hear that the end of a job is recorded."""
-        return self._bench.hooks.after_job_end is not None
+        return self._bench.hooks.after_job_end is not None or self._is_heard
 
     # -- report ----------------------------------------------------------------------------
 
@@ -250,6 +264,8 @@ class Executor:
         if resolution is None:
             logs.stale(run)
             return None
+        if self._is_heard:
+            run.resolution = resolution
         ran_ms = int((clock.mono() - run.started_s) * 1000)
         ack = self._ack(run, resolution, ran_ms)
         _log(run, resolution, ran_ms)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jobs.engine.producer import Counters
+
+if TYPE_CHECKING:
+    from jobs.engine.session import Session
 
 
 class Figures:
     """The counters of a worker under arq's names; arq's constructor sets them to 0."""
 
     _counters: Counters
+    _session: Session | None
 
     @property
     def jobs_complete(self) -> int:
@@ -36,3 +42,10 @@ class Figures:
     @jobs_retried.setter
     def jobs_retried(self, value: int) -> None:
         self._counters.retried = value
+
+    def _figures(self) -> str:
+        """The figures of arq's health key."""
+        return self._counters.figures(self._session.ongoing() if self._session else 0)
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._figures()}>"

@@ -23,6 +23,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
+from jobs import logs
 from jobs.context import Context
 from jobs.engine.process_wire import Boot, Frames, Kind, dumps, frame, loads, pack
 from jobs.errors import ConfigurationError, Fail, NotInProcess
@@ -161,7 +162,9 @@ class Child:
         """Run one call; every way to end becomes a frame."""
         try:
             name, facts, args, kwargs = loads(payload)
-            value = self._functions.find(name)(ProcessContext(**facts), *args, **kwargs)
+            context = ProcessContext(**facts)
+            logs.current.set(context)
+            value = self._functions.find(name)(context, *args, **kwargs)
         except Ordered:
             raise
         except BaseException as error:  # noqa: BLE001 -- every way to end is told to the worker
@@ -267,6 +270,7 @@ class Relay(logging.Handler):
     def __init__(self, channel: Channel) -> None:
         super().__init__()
         self._channel = channel
+        self.addFilter(logs.JobFilter())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record; what of it cannot be pickled goes as text."""

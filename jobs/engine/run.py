@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobs.engine.outcome import Stop, Why
+from jobs.engine.outcome import Resolution, Stop, Why
 from jobs.store.queue import Ack, Claimed
 from jobs.store.record import CANCEL_ASKED, record_fields
 
@@ -36,6 +36,7 @@ class Run:
         "give_up_s",
         "job_id",
         "queue",
+        "resolution",
         "started_s",
         "stop",
         "task",
@@ -65,6 +66,8 @@ class Run:
         self.context: Context | None = None
         self.task: asyncio.Task[Ack | None] | None = None
         self.stop: Stop | None = None
+        #: How the attempt ended, for listeners; `None` when there are none.
+        self.resolution: Resolution | None = None
         #: Called when the time of an attempt begins later than the attempt itself.
         self.watch: Callable[[Run], None] = _nothing
 

@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from jobs import clock
 from jobs.client import Client
 from jobs.durations import to_ms
+from jobs.emitting import note_subscriptions
 from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Bench, Executor
 from jobs.engine.lease import LeaseKeeper
@@ -99,7 +100,7 @@ class Session:
                 worker=setup.worker,
                 lease_ms=setup.lease_ms,
                 link=self.link,
-                executor=Executor(setup.bench, queue.defaults),
+                executor=Executor(setup.bench, queue.defaults, setup.bench.fallbacks.get(name)),
                 deadlines=self._deadlines,
                 counters=setup.counters,
                 budget=setup.budget,
@@ -132,6 +133,7 @@ class Session:
                 self.link,
                 keys,
                 functions=bench.functions.keys(),
+                fallbacks=bench.fallbacks.keys(),
                 interval_s=setup.lease_ms / 3000,
                 deserializer=bench.deserializer,
             ),
@@ -179,6 +181,7 @@ class Session:
         await self.link.insist(lambda: workers.add_queues(client, client.prefix, names))
         for channel in self._channels:
             await self.link.insist(partial(self._control.subscribe, channel))
+        await self.link.insist(lambda: note_subscriptions(client, self.setup.bench.functions))
 
     async def _declare_limits(self, name: str) -> None:
         ageing = self.setup.queues[name].ageing

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable
 from signal import Signals
 from typing import Any
+
+from jobs.engine.figures import Figures
+
+logger = logging.getLogger("jobs.worker")
 
 
 class SignalTrap:
@@ -34,3 +39,26 @@ class SignalTrap:
             if handler is not None:  # None: set by something else than Python, and lost
                 signal.signal(signum, handler)
         self._previous.clear()
+
+
+class ArqSignals(Figures):
+    """arq's names for the two reactions of a worker to a signal."""
+
+    on_stop: Callable[[Signals], None] | None
+
+    def stop(self, grace: float | None = None) -> None:
+        """Ask the worker to stop."""
+        raise NotImplementedError
+
+    def handle_sig(self, signum: Signals) -> None:
+        """arq's reaction to a signal: stop at once; running jobs are released."""
+        self.stop(grace=0)
+        if self.on_stop:
+            self.on_stop(Signals(signum))
+
+    def handle_sig_wait_for_completion(self, signum: Signals) -> None:
+        """arq's other reaction: let running jobs finish for `job_completion_wait` seconds."""
+        logger.info("%s: %s", Signals(signum).name, self._figures())
+        self.stop()
+        if self.on_stop:
+            self.on_stop(Signals(signum))

@@ -5,13 +5,18 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
-from arq.connections import ArqRedis
+from arq.connections import ArqRedis, RedisSettings
 
 from jobs.client import Client
 from jobs.connections import as_server_error, trouble
+from jobs.depends import Holder, app_holders
 from jobs.errors import ConfigurationError
 from jobs.keys import SCHEMA_VERSION, schema_key
+from jobs.pool import create_pool
 from jobs.server_check import check_server, read_server, server_name
 from jobs.store.workers import agree_on_schema
 
@@ -35,13 +40,39 @@ def calm_the_collector() -> None:
     gc.set_threshold(10 * young, *older)
 
 
-def as_client(pool: ArqRedis) -> Client:
-    """A client on the connections of a pool, which may be one that arq's `create_pool` made."""
-    if isinstance(pool, Client):
-        return pool
+async def connect(
+    pool: ArqRedis | None, settings: RedisSettings | None, default_queue: str
+) -> Client:
+    """A worker's client: on the connections of a given pool, or new ones.
+
+    Raises:
+        ServerAway, ServerRefused: no server answers.
+    """
+    if pool is None:
+        assert settings is not None  # noqa: S101 -- arq: settings or a pool
+        return await create_pool(settings, default_queue_name=default_queue)
+    return pool if isinstance(pool, Client) else _as_client(pool)
+
+
+def _as_client(pool: ArqRedis) -> Client:
+    """A client on the connections of a pool that arq's `create_pool` made."""
     client = Client(pool.connection_pool)
     client.default_queue_name = pool.default_queue_name
     return client
+
+
+@asynccontextmanager
+async def holding(ctx: Mapping[Any, Any]) -> AsyncIterator[Holder]:
+    """What a worker's dependencies live in; closed with it, errors logged."""
+    holder = Holder("worker", ctx, app_holders.enter())
+    try:
+        yield holder
+    finally:
+        for close in (holder.aclose, app_holders.leave):
+            try:
+                await close()
+            except Exception:  # the application's clean-up may raise anything; the worker stops
+                logger.exception("a dependency could not be closed")
 
 
 async def check(client: Client) -> str:

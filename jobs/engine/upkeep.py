@@ -163,19 +163,21 @@ class Rescuer(Upkeep):
 
 
 class Unparker(Upkeep):
-    """Makes parked jobs wait again whose function this worker has."""
+    """Makes parked jobs wait again whose function this worker has, or a fallback for."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- where, and what this worker can run
         self,
         link: Link,
         queues: Mapping[str, QueueKeys],
         *,
         functions: Collection[str],
+        fallbacks: Collection[str] = (),
         interval_s: float,
         deserializer: Deserializer | None = None,
     ) -> None:
         super().__init__("unparker", interval_s, link, queues)
         self._functions = functions
+        self._fallbacks = fallbacks
         self._deserializer = deserializer
         self._place: dict[str, int] = {}
 
@@ -187,7 +189,7 @@ class Unparker(Upkeep):
         moved = 0
         for _ in range(PARKED_PAGES):
             page = await store.parked_page(self.link.client, keys, self._place.get(queue, 0))
-            mine = [job_id for job_id, body in page if body and self._knows(job_id, body)]
+            mine = [job_id for job_id, body in page if body and self._knows(queue, job_id, body)]
             if mine:
                 moved += await store.unpark(self.link.client, keys, mine)
             self._place[queue] = self._place.get(queue, 0) + len(page) - len(mine)
@@ -196,11 +198,12 @@ class Unparker(Upkeep):
                 break
         return moved
 
-    def _knows(self, job_id: str, body: bytes) -> bool:
+    def _knows(self, queue: str, job_id: str, body: bytes) -> bool:
         try:
-            return decode_body(job_id, body, self._deserializer).function in self._functions
+            name = decode_body(job_id, body, self._deserializer).function
         except UnreadableBody:
             return False
+        return queue in self._fallbacks or name in self._functions
 
 
 class Pruner(Upkeep):

@@ -11,7 +11,6 @@ import logging
 import socket
 from collections.abc import Sequence
 from datetime import tzinfo
-from signal import Signals
 from typing import Any
 
 import arq.worker
@@ -24,24 +23,26 @@ from jobs import clock, logs
 from jobs.client import Client
 from jobs.codec import Deserializer, Serializer
 from jobs.connections import blocking_client, trouble
+from jobs.depends import Holder
 from jobs.durations import Duration, to_ms, to_seconds
 from jobs.engine import startup
-from jobs.engine.assembly import ArqDefaults, as_arq, collect, served_queues
+from jobs.engine.assembly import ArqDefaults, as_arq, collect, fallbacks, served_queues
 from jobs.engine.cron_ticker import CronTicker
 from jobs.engine.executor import Bench, Hook, Hooks
-from jobs.engine.figures import Figures
 from jobs.engine.health import HealthKey
 from jobs.engine.link import Link
+from jobs.engine.listeners import Listener, Listeners
 from jobs.engine.processes import ProcessPool, process_count
 from jobs.engine.producer import Budget, Counters
 from jobs.engine.session import Session, Setup, thread_pool
-from jobs.engine.signals import SignalTrap
+from jobs.engine.signals import ArqSignals, SignalTrap
 from jobs.engine.upkeep import Upkeep
 from jobs.errors import JobsError
 from jobs.ids import new_name
 from jobs.keys import check_name, queue_keys
+from jobs.middleware import EnqueueMiddleware, RunMiddleware, check_middleware
 from jobs.options import Queue
-from jobs.pool import create_pool
+from jobs.routers import expand
 from jobs.tasks import end_tasks
 
 logger = logging.getLogger("jobs.worker")
@@ -52,11 +53,11 @@ GRACE_S = 25
 GOODBYE_S = 2.0
 
 
-class Worker(Figures, arq.worker.Worker):
+class Worker(ArqSignals, arq.worker.Worker):
     """Runs jobs from many queues.
 
     Args:
-        functions: job functions (`@job`), plain arq coroutines, or what `func` returns.
+        functions: job functions (`@job`), plain arq coroutines, what `func` returns, routers.
         queues: the queues to serve, with their concurrency and rates; those that job functions
             name are served as well.
         queue_name: the queue of plain functions and cron jobs; default "default".
@@ -90,6 +91,11 @@ class Worker(Figures, arq.worker.Worker):
         lease: how long a claimed job belongs to this worker without renewal. Default 30 s.
         max_deliveries: a job whose worker was lost this often is failed as poison. Default 3.
         max_processes: most processes for functions with `executor="process"`. Default the CPUs.
+        middleware, enqueue_middleware: async functions (call, call_next) round every run, and
+            round every enqueue through the worker's client; the first is the outermost.
+        on_completed, on_failed, on_exhausted: told of each end of an attempt when it is
+            recorded, with the context and the result or error; of a failed attempt, of the last
+            one. An error of theirs is logged.
 
     Raises:
         ConfigurationError, InvalidOption: a setting that cannot work.
@@ -133,7 +139,16 @@ class Worker(Figures, arq.worker.Worker):
         lease: Duration = 30,
         max_deliveries: int = 3,
         max_processes: int | None = None,
+        middleware: Sequence[RunMiddleware] = (),
+        enqueue_middleware: Sequence[EnqueueMiddleware] = (),
+        on_completed: Listener | None = None,
+        on_failed: Listener | None = None,
+        on_exhausted: Listener | None = None,
     ) -> None:
+        functions, cron_jobs = expand(functions, cron_jobs)
+        self._middleware = check_middleware(middleware)
+        self._enqueue_middleware = check_middleware(enqueue_middleware, "enqueue_middleware")
+        self._listeners = Listeners(on_completed, on_failed, on_exhausted)
         self._max_processes = process_count(max_processes)
         self._counters = Counters()
         self._session: Session | None = None
@@ -177,6 +192,7 @@ class Worker(Figures, arq.worker.Worker):
         self._max_deliveries = max_deliveries
         defaults = ArqDefaults(max_tries, job_timeout, keep_result, keep_result_forever)
         self._registry = collect(functions, self.cron_jobs, defaults)
+        self._fallbacks = fallbacks(self._registry)
         self.queues = served_queues(functions, queues, self.queue_name, own_needed=bool(cron_jobs))
         self._zone = timezone or clock.system_zone()
         self.id = new_name(f"worker-{socket.gethostname()}")
@@ -237,13 +253,14 @@ class Worker(Figures, arq.worker.Worker):
             self._stopping.clear()
 
     async def _serve(self, client: Client) -> None:
-        self._session = session = Session(self._setup(client), self._extra_loops)
-        try:
-            await session.start()
-            await self._work(session)
-        finally:
-            await session.stop(self._grace_s if self._stopping.is_set() else 0)
-            await self._leave(session)
+        async with startup.holding(self.ctx) as holder:
+            self._session = session = Session(self._setup(client, holder), self._extra_loops)
+            try:
+                await session.start()
+                await self._work(session)
+            finally:
+                await session.stop(self._grace_s if self._stopping.is_set() else 0)
+                await self._leave(session)
 
     async def _work(self, session: Session) -> None:
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -296,32 +313,14 @@ class Worker(Figures, arq.worker.Worker):
         self._grace_s = self._job_completion_wait if grace is None else grace
         self._stopping.set()
 
-    # -- signals ---------------------------------------------------------------------------
-
-    def handle_sig(self, signum: Signals) -> None:
-        """arq's reaction to a signal: stop at once; running jobs are released."""
-        self.stop(grace=0)
-        if self.on_stop:
-            self.on_stop(Signals(signum))
-
-    def handle_sig_wait_for_completion(self, signum: Signals) -> None:
-        """arq's other reaction: let running jobs finish for `job_completion_wait` seconds."""
-        logger.info("%s: %s", Signals(signum).name, self._figures())
-        self.stop()
-        if self.on_stop:
-            self.on_stop(Signals(signum))
-
     # -- parts -----------------------------------------------------------------------------
 
     async def _connect(self) -> Client:
         """The worker's client, connected to a server that can hold jobs."""
-        if self._pool is None:
-            assert self.redis_settings is not None  # noqa: S101 -- arq: settings or a pool
-            client = await create_pool(self.redis_settings, default_queue_name=self.queue_name)
-        else:
-            client = startup.as_client(self._pool)
+        client = await startup.connect(self._pool, self.redis_settings, self.queue_name)
         self._pool = client
         client.job_serializer, client.job_deserializer = self.job_serializer, self.job_deserializer
+        client.middleware = self._enqueue_middleware or client.middleware
         server = await startup.check(client)
         logger.info(
             "worker %s on %s at %s serves %s with %d functions: %s",
@@ -330,7 +329,7 @@ class Worker(Figures, arq.worker.Worker):
         )
         return client
 
-    def _setup(self, client: Client) -> Setup:
+    def _setup(self, client: Client, holder: Holder) -> Setup:
         hooks = Hooks(self.on_job_start, self.on_job_end, self.after_job_end)
         bench = Bench(
             functions=self._registry,
@@ -339,6 +338,10 @@ class Worker(Figures, arq.worker.Worker):
             threads=thread_pool(self.queues, self.max_jobs),
             processes=ProcessPool(self._registry.values(), self._max_processes),
             hooks=hooks,
+            listeners=self._listeners,
+            middleware=self._middleware,
+            holder=holder,
+            fallbacks=self._fallbacks,
             serializer=self.job_serializer,
             deserializer=self.job_deserializer,
             obeys_retry=self.retry_jobs,
@@ -388,10 +391,3 @@ class Worker(Figures, arq.worker.Worker):
         """The client of this worker."""
         assert isinstance(self._pool, Client)  # noqa: S101 -- arq's contract: only while running
         return self._pool
-
-    def _figures(self) -> str:
-        """The figures of arq's health key."""
-        return self._counters.figures(self._session.ongoing() if self._session else 0)
-
-    def __repr__(self) -> str:
-        return f"<Worker {self._figures()}>"

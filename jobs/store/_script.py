@@ -105,8 +105,10 @@ class Script:
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[QueueKeys], tuple[str, ...]]:
-    """All the keys of a script at once; every script has more than one."""
+    """All the keys of a script at once."""
     first, *others = names
+    if not others:
+        return lambda keys: (getattr(keys, first),)
     return attrgetter(first, *others)
 
 

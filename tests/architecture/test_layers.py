@@ -24,11 +24,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "lane", "sender", "signature", "keyed", "conflicts", "limiter", "editing", "pausing",
         "queue_control", "queue_jobs", "job_control", "filters", "search", "bulk", "finding",
         "payloads", "dead_letters", "fingerprints", "letter_files", "letters",
+        "lane", "sender", "signature", "keyed", "conflicts", "limiter",
+        "arq_client", "depends", "emitting", "once", "routers",
     ),
     "engine": ("engine",),
     "features": ("schedules", "flows", "workflows"),
     "public": ("",),  # jobs/__init__.py
-    "edges": ("cli", "web", "alerts", "testing", "embedded", "demo"),
+    "edges": ("cli", "web", "alerts", "asgi", "testing", "embedded", "demo"),
     "catalog": ("catalog",),
     "roots": ("__main__",),
 }  # fmt: skip

@@ -6,13 +6,14 @@ import dataclasses
 import inspect
 import json
 import re
-from typing import Any
+from typing import Any, get_overloads
 
 import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from jobs import Client, Context, Job, JobInfo, JobOptions, Keep, Queue, Worker, errors, job
+from jobs.arq_client import ArqClient
 from jobs.catalog.email import EmailSettings
 from jobs.catalog.push import OneSignalSettings
 from jobs.catalog.webhook import WebhookSettings
@@ -135,7 +136,7 @@ def test_every_option_is_in_the_tables() -> None:
         inspect.signature(Queue).parameters.keys() | inspect.signature(Worker).parameters.keys()
     )
     names |= {field.name for field in dataclasses.fields(Keep)}
-    names |= inspect.signature(job).parameters.keys() - {"options"}
+    names |= inspect.signature(get_overloads(job)[-1]).parameters.keys()
     assert names <= table.keys(), names - table.keys()
     strange = table.keys() - names - {"client"}
     assert not strange, f"documented and not there: {strange}"
@@ -201,7 +202,8 @@ def test_the_client_page_names_every_public_member() -> None:
         "read_end",
         "address",
     }
-    members = {n for cls in (Client, Job, QueueView) for n in vars(cls) if n[0] != "_"} - hidden
+    classes = (Client, ArqClient, Job, QueueView)
+    members = {name for cls in classes for name in vars(cls) if name[0] != "_"} - hidden
     members |= {field.name for field in dataclasses.fields(JobInfo)}
     members |= {field.name for field in dataclasses.fields(QueueMetrics)} - {"queue"}
     members |= {name for name in vars(Context) if name[0] != "_"}

@@ -38,7 +38,9 @@ _HASHES = (
     "body", "record", "result", "config", "ticks", "stats", "waiters", "claims", "workers",
     "unique", "limits", "progress", "logs", "schedules",
 )  # fmt: skip
-_GLOBAL = ("queues", "schema", "limits:holding", "limits:starts")
+_GLOBAL = ("queues", "schema", "limits:holding", "limits:starts", "on")
+#: Keys beside the queues whose names go on; markers of what was done once are meant to expire.
+_OPEN = ("on:", "once:")
 _TAGGED = re.compile(r"^(?P<tag>.*:\{[^{}]*\}:)(?P<name>[a-z]+)$")
 
 #: arq's own health key lives outside the prefix and expires by design.
@@ -144,9 +146,11 @@ async def audit(
         known = match is not None and match["name"] in QueueKeys.__dataclass_fields__
         if match is not None and known:
             tags.add(match["tag"])
+        elif key.startswith(tuple(f"{prefix}:{name}" for name in _OPEN)):
+            pass
         elif key not in {f"{prefix}:{name}" for name in _GLOBAL}:
             findings.append(f"{key} is no key of this layout")
-        if ttl >= 0:
+        if ttl >= 0 and not key.startswith(f"{prefix}:once:"):
             findings.append(f"{key} has a TTL")
     for tag in sorted(tags):
         findings += [f"{tag} {text}" for text in await audit_queue(client, _keys(tag))]

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import assert_type
+from typing import Any, assert_type
 
 from pydantic import BaseModel
 
-from jobs import Client, Context, Job, JobFunction, Queue, Request, exponential, job
+from jobs import (
+    CallNext,
+    Client,
+    Context,
+    Depends,
+    EnqueueCall,
+    Event,
+    Job,
+    JobFunction,
+    Queue,
+    Request,
+    Router,
+    RunCall,
+    emit,
+    exponential,
+    job,
+    on,
+)
 
 
 class Email(BaseModel):
@@ -90,3 +108,84 @@ async def call(ctx: Context) -> None:
     assert_type(await report(ctx, 2026), bytes)
     plain: JobFunction[[int], bytes] = report
     assert_type(plain.name, str)
+
+
+class Mailer:
+    """A service."""
+
+    host = "localhost"
+
+
+async def mailer() -> AsyncIterator[Mailer]:
+    """Provides one, and would close it."""
+    yield Mailer()
+
+
+async def address() -> str:
+    """Provides a text."""
+    return "ada"
+
+
+desk = Queue("desk")
+router = Router(prefix="typed.", queue=desk, attempts=3, aliases=("older",))
+
+
+@router.job("routed", timeout="5m")
+async def routed(
+    ctx: Context,
+    number: int,
+    mail: Mailer = Depends(mailer),
+    to: str = Depends(address, lifetime="worker"),
+) -> float:
+    """Filled in by the worker, or given where it is called."""
+    return number / len(f"{mail.host}{to}")
+
+
+@desk.job("typed.ticket")
+async def ticket(ctx: Context, email: Email) -> int:
+    """On its queue."""
+    return len(email.to)
+
+
+@desk.fallback
+async def anything(ctx: Context, **payload: Any) -> None:
+    """Whatever else comes."""
+
+
+class UserCreated(Event, name="typed/user"):
+    """Something that happened."""
+
+    user_id: int
+
+
+@on(UserCreated)
+@job("typed.greet")
+async def greet(ctx: Context, event: UserCreated) -> int:
+    """Subscribed."""
+    return event.user_id
+
+
+async def around_run(call: RunCall, call_next: CallNext) -> Any:
+    """Round every run."""
+    call.kwargs["width"] = 7
+    return await call_next()
+
+
+async def around_enqueue(call: EnqueueCall, call_next: CallNext) -> Any:
+    """Round every enqueue."""
+    call.options["priority"] = 1
+    return await call_next()
+
+
+async def application(client: Client, ctx: Context) -> None:
+    """What an application is made of."""
+    Client.connect(middleware=(around_enqueue,))
+    assert_type(await (await routed.enqueue(7)).result(), float)
+    assert_type(await routed(ctx, 7, mail=Mailer()), float)
+    assert_type(await (await ticket.enqueue(Email(to="ada"))).result(), int)
+    assert_type(await (await greet.enqueue(UserCreated(user_id=1))).result(), int)
+    assert_type(await emit(UserCreated(user_id=1), delay="5m", client=client), list[Job[Any]])
+    async with ctx.once("send", ttl="1h") as first:
+        assert_type(first, bool)
+    async with client.once("send", hold=60) as first:
+        assert_type(first, bool)
