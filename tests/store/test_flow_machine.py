@@ -48,7 +48,9 @@ RULES = {
     "f:y": ["c2", "c1@s"],
     "fk:x": ["c1", "r1/1000", "o"],
 }
-CHANGES = st.sampled_from([(scope, text) for scope, texts in RULES.items() for text in ["", *texts]])
+CHANGES = st.sampled_from(
+    [(scope, text) for scope, texts in RULES.items() for text in ["", *texts]]
+)
 ENTRY = st.fixed_dictionaries(
     {
         "job_id": IDS,
