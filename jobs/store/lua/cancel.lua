@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Cancels up to 100 jobs where they are: at once if they do not run, else by asking their workers.
--- keys: ready grouped turns blocked holding later leases body record result completed failed cancelled expired parked expiry config unique uniques progress logs stats events waiters wake shared_holding
+-- keys: ready grouped turns blocked alarms holding later leases body record result completed failed cancelled expired parked expiry config unique uniques progress logs stats events waiters wake shared_holding
 -- args: now:int channel:str age:int most:int most_bytes:int line:str rest:list
 --   age, most, most_bytes: retention; line: the history line with the reason; rest: ids
 -- returns: the state in which each job was found ('' if unknown)

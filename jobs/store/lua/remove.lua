@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Removes up to 100 jobs with all that is theirs; running ones only where that is asked for.
--- keys: ready grouped turns blocked holding later leases body record result completed failed cancelled expired parked expiry config unique uniques progress logs events waiters wake shared_holding
+-- keys: ready grouped turns blocked alarms holding later leases body record result completed failed cancelled expired parked expiry config unique uniques progress logs events waiters wake shared_holding
 -- args: now:int state:str before:int running:int event:str line:str rest:list
 --   state: only jobs of this state ('': of any); before: only those that ended at this time or earlier,
 --     and those that have not ended, enqueued then or earlier (0: of any time)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Takes jobs back from workers that were seen not to renew: to `ready`, or to `failed` as poison.
--- keys: ready grouped turns blocked holding later leases body record result completed failed cancelled expired parked expiry config unique uniques progress logs stats events waiters wake shared_holding
+-- keys: ready grouped turns blocked alarms holding later leases body record result completed failed cancelled expired parked expiry config unique uniques progress logs stats events waiters wake shared_holding
 -- args: now:int most_losses:int age:int most:int most_bytes:int line:str rest:list
 --   age, most, most_bytes: retention of failed jobs; line: the history line of a lost delivery
 --   rest, two a job: id, the deadline that was seen

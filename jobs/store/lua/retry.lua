@@ -22,7 +22,10 @@ local function again(id, state, data)
     stored = struct.pack(ENQUEUED, now) .. string.sub(stored, ENQUEUED_BYTES + 1)
   end
   redis.call('HSET', body, id, stored)
-  if own ~= '' and redis.call('HSETNX', unique, own, id) == 1 then redis.call('ZADD', uniques, 'inf', own) end
+  if own ~= '' and tonumber(redis.call('ZSCORE', uniques, own) or '0') <= now then
+    redis.call('HSET', unique, own, id)
+    redis.call('ZADD', uniques, 'inf', own)
+  end
   flags = bit.bor(HAS_HISTORY, bit.band(flags, AGED))
   wait_now(id, pack_record(priority, token, failures, losses, interruptions, flags, sequence, available, 0, tail_of(packed)))
 end

@@ -24,7 +24,7 @@ local tools
 local function toolbox() -- what most queues never need is made when it is: a function costs a call 0.3 µs
 -- include: state place flow gates take
   return {line_up = line_up, let_go = let_go, read_rules = read_rules, queue_places = queue_places,
-    take = take, hold = hold, look_at_alarms = look_at_alarms}
+    take = take, hold = hold, look_at_alarms = look_at_alarms, note_alarms = note_alarms}
 end
 local function line_up(id, packed)
   tools = tools or toolbox()
@@ -84,6 +84,7 @@ else
   end
   local ids, tokens = {}, {}
   if want > 0 then ids, tokens = claim(want, reply) end
+  if has_flow then tools.note_alarms() end
   redis.call('HSET', claims, worker, cmsgpack.pack({request, ids, tokens, reply[5]}))
   write_counts()
 end

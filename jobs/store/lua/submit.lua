@@ -32,7 +32,7 @@ local function is_held(n, id, data, ttl)
   if again == 1 and held[n] and string.sub(held[n], ENQUEUED_BYTES + 1) == data then return '+' end
   local kept = reserved[n] and tonumber(reserved[n]) > now
   if kept and not held[n] then return '-' end
-  if held[n] and (ttl < 0 or kept or not vacate(id)) then return '=' end
+  if held[n] and (ttl < 0 or kept or not has_ended(id)) then return '=' end
 end
 local function until_of(mode, ms)
   return (mode == 't' or mode == 'd') and now + ms or FOREVER
@@ -55,6 +55,7 @@ local function follows(owner, own, mode)
   local packed = redis.call('HGET', record, owner)
   local priority, token, failures, losses, interruptions, flags, sequence, available, size = unpack_record(packed)
   local group, key, unique_key, gates = flow_of(packed)
+  if string.find('\0' .. gates, '\0u:' .. own .. '\0', 1, true) then return true end
   redis.call('HSET', record, owner, pack_record(priority, token, failures, losses, interruptions, flags, sequence,
     available, size, table.concat({group, key, unique_key, gates .. 'u:' .. own .. '\0'}, '\0')))
   return true
@@ -65,7 +66,7 @@ for n, id in ipairs(ids) do
   local group, key, own, mode, ms = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], ARGV[at + 9], tonumber(ARGV[at + 10])
   local answer = is_held(n, id, data, ttl)
   local owner = not answer and own ~= '' and owner_of(n, own, mode)
-  if owner and owner ~= id and not follows(owner, own, mode) then
+  if owner and not follows(owner, own, mode) then
     answer = 'u'
     holders[#holders + 1] = owner
     if mode == 'd' then
@@ -79,6 +80,7 @@ for n, id in ipairs(ids) do
   if answer == '=' or answer == '-' then tell('duplicated', id, '') end
   answers[n] = answer or '+'
   if not answer then
+    if held[n] then vacate(id) end
     local tail
     if group ~= '' or own ~= '' then
       has_tails = true

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Removes orphans from one page of one key: ids that have no body, and bodies that no state holds.
--- keys: ready grouped turns blocked holding later leases body record result completed failed cancelled expired parked expiry config unique uniques progress logs events waiters wake shared_holding
+-- keys: ready grouped turns blocked alarms holding later leases body record result completed failed cancelled expired parked expiry config unique uniques progress logs events waiters wake shared_holding
 -- args: now:int name:str cursor:str line:str
 --   name: the key to walk; line: the end that those hear of who wait for a job that is removed
 -- returns: how many orphans were removed, the cursor for the next call ('0': done)

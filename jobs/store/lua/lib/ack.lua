@@ -10,7 +10,7 @@ local function postpone(id, delay, fields)
   return pack_record(priority, token, failures, losses, interruptions, flags, sequence, now + delay, 0, tail)
 end
 local function requeue(id, line, packed, verb, delay, of)
-  if #packed > RECORD_BYTES then packed = let_go(id, packed, false, verb == 'r' or verb == 's') end
+  if #packed > RECORD_BYTES then packed = let_go(id, packed, false) end
   local priority, token, failures, losses, interruptions, flags, sequence, available = unpack_record(packed)
   local tail = tail_of(packed)
   append_line(id, line)

@@ -3,6 +3,7 @@
 local UNLIMITED = math.huge
 local SHARED_LOOK = 250
 local DIVERTED = 1000
+local LOOKED_AT = 300
 local rules, free, known, opens, shut = nil, {}, {}, {}, {}
 local function rule_of(text)
   local kind, limit, period, name = string.match(text, '^(%a)(%d*)/?(%d*)@?(.*)$')
@@ -56,11 +57,21 @@ local function gates_of(of, key, own, marked)
   if string.find(marked, '^n%z') then gates['u:' .. own] = {{kind = 'c', limit = 1}} end
   return gates
 end
+-- the order of a key is a gate of its own, which a job keeps while it waits for its next attempt
+local function order_gate(gate, mine)
+  for _, rule in ipairs(mine) do
+    if rule.kind == 'o' then return 'o:' .. string.match(gate, ':(.*)$') end
+  end
+end
 local function rules_of(gate)
   local kind, rest = string.match(gate, '^(%a+):(.*)$')
+  if kind == 'o' then
+    local of = string.match(rest, '^([^\2]*)\2')
+    return order_gate(gate, rules[of and 'fk:' .. of or 'k'] or {}) and {{kind = 'c', limit = 1}} or {}
+  end
   if kind == 'k' then return rules.k or {} end
   if kind == 'fk' then return rules['fk:' .. string.match(rest, '^[^\2]*')] or {} end
-  if kind == 'u' or kind == 'o' then return {{kind = 'c', limit = 1}} end
+  if kind == 'u' then return {{kind = 'c', limit = 1}} end
   return rules[gate] or {}
 end
 local function in_window(gate, rule)
@@ -103,32 +114,34 @@ local function places(gate, mine)
   free[gate], known[gate] = left, mine
   return left
 end
--- the order of a key is a gate of its own, which a job keeps while it waits for its next attempt
-local function order_gate(gate, mine)
-  for _, rule in ipairs(mine) do
-    if rule.kind == 'o' then return 'o:' .. string.match(gate, ':(.*)$') end
-  end
+local function holds(marked, gate)
+  return string.find('\0' .. marked, '\0' .. gate .. '\0', 1, true) ~= nil
 end
-local function closed_gate(id, gates, marked)
+-- the gate at which a job must wait, and the order that it must keep there. All gates are looked at:
+-- those that are open are for others then (see open_gates)
+local function closed_gate(gates, marked)
+  local closed, first
   for gate, mine in pairs(gates) do
-    if places(gate, mine) <= 0 then return gate end
+    if places(gate, mine) <= 0 then closed = gate end
     local order = order_gate(gate, mine)
-    if order and not string.find(marked, order .. '\0', 1, true) and places(order, {{kind = 'c', limit = 1}}) <= 0 then
-      return order
+    if order and not holds(marked, order) then
+      if places(order, {{kind = 'c', limit = 1}}) <= 0 then closed = closed or order end
+      if not first or string.sub(gate, 1, 2) == 'k:' then first = order end
     end
   end
+  return closed, first
 end
 local function pass(gates, marked)
   local held, rated = {}, {}
   for gate in string.gmatch(marked, '[^%z]+') do
-    if string.sub(gate, 1, 2) == 'u:' then held[1] = gate end
+    if gate ~= 'n' then held[#held + 1] = gate end
   end
   for gate, mine in pairs(gates) do
     free[gate] = free[gate] - 1
     local order = order_gate(gate, mine)
-    if order then
+    if order and not holds(marked, order) then
       held[#held + 1] = order
-      if not string.find(marked, order .. '\0', 1, true) then free[order] = free[order] - 1 end
+      free[order] = free[order] - 1
     end
     local counts_places
     for _, rule in ipairs(mine) do
@@ -153,38 +166,62 @@ local function next_opening(gate)
   end
   return first
 end
-local function alarm(gate)
-  if shut[gate] then return end
-  opens[gate] = opens[gate] or next_opening(gate)
-  if opens[gate] then redis.call('ZADD', alarms, 'LT', text_of(opens[gate]), gate) end
-end
 local function block(group, turn, gate)
   redis.call('ZADD', turns, 'inf', group)
   redis.call('ZADD', blocked, 0, gate .. '\1' .. struct.pack('>d', turn) .. group)
-  alarm(gate)
 end
 local function is_aside(group, gate)
   return string.sub(group, 1, #gate + 1) == gate .. '\2'
 end
--- opens the gates whose time has come
-local function look_at_alarms()
-  for _, gate in ipairs(redis.call('ZRANGEBYSCORE', alarms, '-inf', now, 'LIMIT', 0, 100)) do
-    redis.call('ZREM', alarms, gate)
-    local left = places(gate, rules_of(gate))
-    if left > 0 then open_gate(gate, math.min(left, 100)) end
+-- lets groups in that a gate kept out: they have turns again, and whether they may start is found
+-- when it is their turn. Members of groups that are not there any more count for nothing
+local function open_gate(gate, most)
+  local opened = 0
+  while opened < most do
+    local waiting = redis.call('ZRANGEBYLEX', blocked, '[' .. gate .. '\1', '(' .. gate .. '\2', 'LIMIT', 0, most - opened)
+    if #waiting == 0 then break end
+    redis.call('ZREM', blocked, unpack(waiting))
+    for _, member in ipairs(waiting) do
+      local turn, group = struct.unpack('>d', member, #gate + 2), string.sub(member, #gate + 10)
+      if redis.call('ZSCORE', turns, group) == 'inf' then
+        redis.call('ZADD', turns, string.format('%.17g', turn), group)
+        opened = opened + 1
+      end
+    end
   end
+  return opened
 end
--- after a claim: gates that are still open let others in, and the next opening of a rate is noted
-local function settle_gates()
+local function open_gates()
   local opened = 0
   if redis.call('ZCARD', blocked) == 0 then return 0 end
   for gate, left in pairs(free) do
     if left > 0 then opened = opened + open_gate(gate, math.min(left, 100)) end
-    local more = redis.call('ZLEXCOUNT', blocked, '[' .. gate .. '\1', '(' .. gate .. '\2') > 0
-    if more and left > 0 then opens[gate] = now end
-    if more then alarm(gate) end
   end
   return opened
+end
+-- looks at the gates whose time has come
+local function look_at_alarms()
+  local due = redis.call('ZRANGEBYSCORE', alarms, '-inf', now, 'LIMIT', 0, LOOKED_AT)
+  if #due == 0 then return end
+  redis.call('ZREM', alarms, unpack(due))
+  for _, gate in ipairs(due) do places(gate, rules_of(gate)) end
+  open_gates()
+end
+-- notes when the gates are to be looked at again: a rate at its next opening, an open gate with groups
+-- behind it at once, as those that were let in may be gone when their turn comes
+local function note_alarms()
+  if redis.call('ZCARD', blocked) == 0 then return end
+  local times = {}
+  for gate, left in pairs(free) do
+    if redis.call('ZRANGEBYLEX', blocked, '[' .. gate .. '\1', '(' .. gate .. '\2', 'LIMIT', 0, 1)[1] then
+      local at = left > 0 and now or not shut[gate] and (opens[gate] or next_opening(gate))
+      if at then
+        times[#times + 1] = text_of(at)
+        times[#times + 1] = gate
+      end
+    end
+  end
+  if #times > 0 then redis.call('ZADD', alarms, 'LT', unpack(times)) end
 end
 -- how many jobs the limits of the whole queue allow now; ms until they allow more (-1: when one ends)
 local function queue_places(want)

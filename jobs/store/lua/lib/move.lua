@@ -1,5 +1,4 @@
--- where a job goes that was taken out of its place: to the end of its priority, or until a moment.
--- A job that kept the order of its key while it was delayed goes before the others of its group
+-- where a job goes that was taken out of its place: to the end of its priority, or until a moment
 local function last_place(priority, flags, at)
   local sequence = redis.call('HINCRBY', config, 'sequence', 1)
   local ageing = tonumber(redis.call('HGET', config, 'ageing') or '0')
@@ -10,7 +9,6 @@ end
 local function wait_now(id, packed)
   local priority, token, failures, losses, interruptions, flags, sequence = unpack_record(packed)
   local tail = tail_of(packed)
-  if string.find(tail, '%zo:') then tail = string.match(tail, '^[^%z]*(.*)$') end
   sequence, flags = last_place(priority, flags, now)
   packed = pack_record(priority, token, failures, losses, interruptions, flags, sequence, now, 0, tail)
   redis.call('HSET', record, id, packed)

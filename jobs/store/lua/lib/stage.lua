@@ -21,10 +21,8 @@ local function stage()
     elseif bit.band(flags, AGED) > 0 then
       flags = flags - AGED
     end
-    local holds = string.find(tail, '%zo:')
-    if holds then tail = string.match(tail, '^[^%z]*(.*)$') end
     local fresh = pack_record(priority, token, failures, losses, interruptions, flags, place, tonumber(due[2 * n]), 0, tail)
-    if tail == '' or holds then
+    if tail == '' then
       scores[#scores + 1] = string.format('%.17g', score_of(priority, flags, place))
       scores[#scores + 1] = ids[n]
     else
