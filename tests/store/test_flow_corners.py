@@ -139,7 +139,7 @@ async def test_a_limit_of_one_function_does_not_break_the_order_of_a_key(steps: 
 
 
 async def test_the_order_of_a_function_holds_whichever_limit_was_in_the_way(steps: Steps) -> None:
-    await rules(steps, **{"f_slow": "c1", "fk_slow": "o"})
+    await rules(steps, f_slow="c1", fk_slow="o")
     await steps.put([of("b", "slow", "b"), of("a1", "slow", "a"), of("a2", "slow", "a")])
     await steps.put([of("a3", "quick", "a")])
     first, quick = await steps.claim(2)

@@ -19,8 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from redis.asyncio import Redis
 
 from jobs.states import TERMINAL, State
-from jobs.store import limits, queue
 from jobs.store import audit as store_audit
+from jobs.store import limits, queue
 from jobs.store.queue import Ack, Answer, Entry, Flow, Once, Verb
 from jobs.store.queue import Limits as Keep
 from jobs.store.show import STATE_KEYS
@@ -268,7 +268,7 @@ class FlowMachine(RuleBasedStateMachine):
         job_id=IDS, priority=st.sampled_from([0, 1, 5]), delay=st.sampled_from([-1, -1, 0, 50]),
         due=st.sampled_from([-1, 0]), owned=st.booleans(),
     )  # fmt: skip
-    def change(self, job_id: str, priority: int, delay: int, due: int, owned: bool) -> None:  # noqa: FBT001
+    def change(self, job_id: str, priority: int, delay: int, due: int, owned: bool) -> None:
         model, job = self.model, self.model.jobs.get(job_id)
         own = job.own if job and owned else ""
         found = self.run(
@@ -300,13 +300,13 @@ class FlowMachine(RuleBasedStateMachine):
             self.model.rules[scope] = parse(text)
 
     @rule(function=st.sampled_from("xy"), paused=st.booleans())
-    def pause_function(self, function: str, paused: bool) -> None:  # noqa: FBT001
+    def pause_function(self, function: str, paused: bool) -> None:
         rules = {f"p:{function}": "why" if paused else ""}
         self.run(limits.write_rules(self.client, self.steps.keys, rules, now_ms=self.steps.now))
         (self.model.paused.add if paused else self.model.paused.discard)(function)
 
     @rule(paused=st.booleans())
-    def pause(self, paused: bool) -> None:  # noqa: FBT001
+    def pause(self, paused: bool) -> None:
         call: Any = self.client
         key = self.steps.keys.config
         self.run(call.hset(key, "paused", "{}") if paused else call.hdel(key, "paused"))
