@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from jobs.routers import Queue as Queue
     from jobs.routers import Router as Router
     from jobs.routers import discover as discover
+    from jobs.soft_timeout import SoftTimeout as SoftTimeout
     from jobs.states import State as State
+    from jobs.timeouts import Timeout as Timeout
     from jobs.uniqueness import Unique as Unique
 
 _HOMES = {
@@ -92,8 +94,10 @@ _HOMES = {
     "ServerError": "jobs.errors",
     "Skip": "jobs.errors",
     "Snooze": "jobs.errors",
+    "SoftTimeout": "jobs.soft_timeout",
     "State": "jobs.states",
     "Unique": "jobs.uniqueness",
+    "Timeout": "jobs.timeouts",
     "Worker": "jobs.engine.worker",
     "create_pool": "jobs.pool",
     "cron": "arq.cron",
@@ -142,7 +146,9 @@ __all__ = [
     "ServerError",
     "Skip",
     "Snooze",
+    "SoftTimeout",
     "State",
+    "Timeout",
     "Unique",
     "Worker",
     "create_pool",

@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
 
 from jobs.durations import MAX_MS, Duration, format_ms, to_ms
-from jobs.errors import InvalidOption
+from jobs.errors import InvalidOption, did_you_mean
 
 # An exponential backoff without a `max` doubles past any use: from here on it stays the same.
 LONGEST_MS: Final = 365 * 86_400_000
 LARGEST_FACTOR: Final = 1000
+#: The names of the policies that ship.
+PRESETS: Final = ("standard", "aggressive", "none")
 
 BackoffFunction: TypeAlias = (
     Callable[[int], Duration] | Callable[[int, BaseException | None], Duration]
@@ -278,6 +280,24 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if not _is_whole(self.attempts) or self.attempts < 1:
             raise InvalidOption(f"`attempts` is a whole number from 1, not {self.attempts!r}")
+
+    @classmethod
+    def of(cls, value: RetryPolicy | str) -> RetryPolicy:
+        """A policy from one, or from the name of a preset.
+
+        Raises:
+            InvalidOption: neither.
+        """
+        if isinstance(value, RetryPolicy):
+            return value
+        if isinstance(value, str) and value in PRESETS:  # type: ignore[redundant-expr]  # callers without types
+            preset: RetryPolicy = getattr(cls, value)
+            return preset
+        hint = did_you_mean(value, PRESETS) if isinstance(value, str) else ""  # type: ignore[redundant-expr]  # the same
+        raise InvalidOption(
+            'a retry policy is a RetryPolicy(attempts, backoff), "standard", "aggressive" or '
+            f'"none", not {value!r:.60}{hint}'
+        )
 
     def waits_ms(self) -> list[int]:
         """The waits between the attempts, each at its longest; one fewer than attempts."""

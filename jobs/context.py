@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from jobs import clock
-from jobs.durations import Duration
+from jobs.durations import Duration, to_seconds
 from jobs.errors import RateLimited
 from jobs.once import once
 
@@ -16,6 +17,46 @@ if TYPE_CHECKING:
     from arq.connections import ArqRedis
 
     from jobs.durations import Duration
+
+
+class Attempt(Protocol):
+    """The attempt behind a context: what it knows of itself while it runs."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the job."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the job."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it is to stop."""
+
+    @property
+    def soft_timeout(self) -> asyncio.Event:
+        """Set when the soft timeout is over."""
+
+    def extend(self, seconds: float) -> float | None:
+        """Give it more time."""
+
+
+class Unattended:
+    """The attempt of a context that no worker made: nothing limits or stops it."""
+
+    __slots__ = ("cancelled", "headers", "soft_timeout", "tags")
+
+    def __init__(self, tags: Iterable[str] = (), headers: Mapping[str, str] | None = None) -> None:
+        self.tags = tuple(tags)
+        self.headers: Mapping[str, str] = headers or {}
+        self.cancelled = False
+        self.soft_timeout = asyncio.Event()
+
+    def extend(self, seconds: float) -> float | None:
+        """There is no limit."""
+        del seconds
+        return None
 
 
 class Context(dict[Any, Any]):
@@ -37,9 +78,12 @@ class Context(dict[Any, Any]):
         enqueued_at: when the job was enqueued, by the server's clock; default 1970, so that a
             context made by hand is the same every time.
         due_ms: when this attempt was due, in ms since 1970: arq's `score`; default the same.
+        tags, headers: those of the job, for a context made by hand.
+        running: the attempt in progress; set by workers.
     """
 
     __slots__ = (
+        "_running",
         "attempt",
         "attempts",
         "enqueued_at",
@@ -63,8 +107,12 @@ class Context(dict[Any, Any]):
         worker: str = "test",
         enqueued_at: datetime | None = None,
         due_ms: int | None = None,
+        tags: Iterable[str] = (),
+        headers: Mapping[str, str] | None = None,
+        running: Attempt | None = None,
     ) -> None:
         super().__init__(resources or {})
+        self._running = Unattended(tags, headers) if running is None else running
         self.job_id = job_id
         self.queue = queue
         self.function = function
@@ -99,6 +147,44 @@ class Context(dict[Any, Any]):
             RateLimited: always; let it pass.
         """
         raise RateLimited(delay, reason)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the job: those of its call, its function and its queue."""
+        return self._running.tags
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the job."""
+        return self._running.headers
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt is to stop: cancelled, out of time, its lease lost (so that it may
+        run elsewhere by now), or its worker stops. A coroutine meets `CancelledError` at the same
+        time; a plain `def` in its thread has to look.
+        """
+        return self._running.cancelled
+
+    @property
+    def soft_timeout(self) -> asyncio.Event:
+        """Set when the soft timeout of this attempt is over: `is_set()`, or `await ….wait()`."""
+        return self._running.soft_timeout
+
+    def extend(self, by: Duration) -> float | None:
+        """Let this attempt run longer than its timeout allows, counted from the end it had.
+
+        Args:
+            by: a duration above zero. A soft timeout that is not over yet moves as well.
+
+        Returns:
+            The seconds that are left now; `None` for an attempt without a limit.
+
+        Raises:
+            InvalidOption: no duration.
+            NotInProcess: with `executor="process"`, whose time cannot be extended.
+        """
+        return self._running.extend(to_seconds(by, what="extend"))
 
     @property
     def idempotency_key(self) -> str:

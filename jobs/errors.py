@@ -161,7 +161,15 @@ class JobExpired(JobFailed):
 
 
 class JobTimedOut(JobsError, TimeoutError):
-    """An attempt ran longer than its timeout."""
+    """An attempt ran longer than its timeout.
+
+    `awaiting` says what it was waiting for: a "file:line function" for each step of the chain of
+    awaits at that moment, the innermost last.
+    """
+
+    def __init__(self, message: str = "", awaiting: Iterable[str] = ()) -> None:
+        self.awaiting = tuple(awaiting)
+        super().__init__(message)
 
 
 class ProcessDied(JobsError):

@@ -6,16 +6,17 @@ import asyncio
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from pydantic import BaseModel
 
 from jobs import registry
+from jobs.asked import check_soft
 from jobs.client import Client, current_client
 from jobs.context import Context
 from jobs.depends import Holder
 from jobs.errors import InvalidOption, did_you_mean
+from jobs.job_options import CODE_OPTIONS, OPTION_NAMES
 from jobs.keys import check_name
 from jobs.limits import Limit, limits_of
 from jobs.options import (
@@ -23,6 +24,7 @@ from jobs.options import (
     JobOptions,
     Place,
     Queue,
+    Timeout,
     check_call_options,
     check_executor,
     job_options,
@@ -32,12 +34,19 @@ from jobs.signature import Signature
 from jobs.uniqueness import By, Unique, check_by
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Unpack
 
-    from jobs.backoff import Backoff
+    from jobs.backoff import Backoff, RetryPolicy
     from jobs.durations import Duration
     from jobs.handle import Job
+    from jobs.job_options import OnExhausted
     from jobs.options import Keep
+    from jobs.retry_rules import Rules
+
+#: What `@job` takes beside name, queue, description and executor.
+FUNCTION_OPTIONS = frozenset({*OPTION_NAMES, *CODE_OPTIONS, "retry"})
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -191,12 +200,23 @@ def job(
     queue: str | Queue | None = None,
     attempts: int | None = None,
     backoff: Backoff | None = None,
-    timeout: Duration | None = None,
+    retry: RetryPolicy | str | None = None,
+    timeout: Duration | Timeout | None = None,
     priority: int | None = None,
     expires: Duration | None = None,
+    retry_for: Duration | None = None,
+    max_starts: int | None = None,
+    retry_on: Rules | None = None,
+    no_retry: tuple[type[BaseException], ...] = (),
+    on_exhausted: OnExhausted | None = None,
     keep_completed: Keep | None = None,
     keep_failed: Keep | None = None,
-    no_retry: tuple[type[BaseException], ...] = (),
+    keep_cancelled: Keep | None = None,
+    keep_expired: Keep | None = None,
+    traceback_limit: int | None = None,
+    max_result_bytes: int | None = None,
+    tags: Sequence[str] | None = None,
+    headers: Mapping[str, str] | None = None,
     description: str | None = None,
     executor: Place | None = None,
     limits: Iterable[Limit] = (),
@@ -222,7 +242,6 @@ def job(
     Args:
         name: what producers call it; default the function's own name.
         queue: where its jobs go, a name or a `Queue`; default "default".
-        no_retry: exception types that are final: no further attempt.
         description: a sentence for people; default the first line of the docstring.
         executor: where a plain `def` runs: "thread" (default), or "process" for work that keeps
             a CPU busy or must be killed when its time is over. Its context has no resources then,
@@ -234,12 +253,11 @@ def job(
             job belongs, e.g. "tenant_id": keys take turns, and limits `per="key"` hold for each.
         unique: which of its jobs are the same: `True`, a tuple of fields, or `Unique(…)`.
         aliases: further names under which its jobs may come, such as those it had before.
-        **options: attempts, backoff, timeout, priority, expires, keep_completed, keep_failed:
-            see `JobOptions`; unset ones are left to the queue and the framework.
+        **options: those of `JobOptions`; unset ones are left to the queue and the framework.
 
     Raises:
-        InvalidOption: a value that an option cannot take, or a function without a parameter
-            for the context, or one that the executor cannot run.
+        InvalidOption: an option that does not exist, a value that it cannot take, a function
+            without a parameter for the context, or one that the executor cannot run.
     """
     own, rest = option_parts(options)
     if callable(name):
@@ -256,7 +274,6 @@ def option_parts(given: Mapping[str, Any]) -> tuple[JobOptions, dict[str, Any]]:
     left = dict(given)
     unique = left.pop("unique", None)
     rest = {
-        "no_retry": left.pop("no_retry", ()),
         "description": left.pop("description", None),
         "executor": left.pop("executor", None),
         "limits": limits_of(
@@ -266,12 +283,10 @@ def option_parts(given: Mapping[str, Any]) -> tuple[JobOptions, dict[str, Any]]:
         "unique": None if unique is None else _unique_by(unique),
         "aliases": left.pop("aliases", ()),
     }
-    known = [field.name for field in fields(JobOptions)]
+    known = [*FUNCTION_OPTIONS, *rest, *_SHORT]
     for name in left:
-        if name not in known:
-            raise InvalidOption(
-                f"`job` has no option {name!r}{did_you_mean(name, [*known, *rest, *_SHORT])}"
-            )
+        if name not in FUNCTION_OPTIONS:
+            raise InvalidOption(f"`job` has no option {name!r}{did_you_mean(name, known)}")
     return JobOptions(**left), rest
 
 
@@ -314,7 +329,7 @@ def declare(
         signature,
         queue.name if isinstance(queue, Queue) else queue and check_name(queue),
         options.over(place.defaults) if place else options,
-        no_retry=rest["no_retry"],
+        (("function", options), ("queue", place.defaults)) if place else (("function", options),),
         description=rest["description"] or (call.__doc__ or "").strip().split("\n")[0],
         executor=_place_for(call, rest["executor"], signature),
         limits=rest["limits"],
@@ -323,6 +338,7 @@ def declare(
         aliases=_aliases(called, rest["aliases"]),
         fallback=rest.get("fallback", False),
     )
+    check_soft(function.options.timeout, function)
     registry.register(function)
     kind = ModelFunction if signature.model else JobFunction
     made: JobFunction[Any, Any] = kind(function, place)

@@ -54,6 +54,21 @@ class JobInfo:
         return int(self.history[-1].get("attempt", 0)) if self.history else self.failures
 
     @property
+    def snoozes(self) -> int:
+        """How often it was put off by `Snooze`, as far as `history` goes back."""
+        return sum(entry.get("outcome") == "snoozed" for entry in self.history)
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of the job: those of its call and of its function."""
+        return list(self.options.get("tags", ()))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the job."""
+        return dict(self.options.get("headers", {}))
+
+    @property
     def result(self) -> Any:
         """What the function returned; `None` unless the job is completed."""
         return self.history[-1].get("result") if self.state is State.completed else None
@@ -134,7 +149,8 @@ class Job(JobControl, arq.jobs.Job, Generic[R]):
         poll_delay: float = 0,
         pole_delay: float | None = None,
     ) -> R:
-        """Wait for the end of the job and return what its function returned; `None` if skipped.
+        """Wait for the end of the job and return what its function returned; `None` if it was
+        skipped, or its result was too large to be stored.
 
         Args:
             timeout: seconds to wait; `None` (default) waits for ever.
@@ -154,7 +170,8 @@ class Job(JobControl, arq.jobs.Job, Generic[R]):
         line = self._source.read_end(end)
         if end.state is State.completed:
             value = line.get("result")
-            if self._convert is not None and line.get("outcome") != "skipped":
+            has_value = "unstored" not in line and line.get("outcome") != "skipped"
+            if self._convert is not None and has_value:
                 return self._convert(value)
             return cast("R", value)
         raise _failure(end.state, line)

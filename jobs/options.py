@@ -1,70 +1,56 @@
-"""What may be asked for: options of a job, of a queue, of retention and of a rate limit.
+"""What may be asked for: options of a call, of a queue, of a rate limit.
 
-Options are layered: framework < queue < function < call. An unset option is `None`, never a
-default in disguise; `resolve` gives the values that hold.
+Options of jobs are layered: framework < queue < function < call; see `jobs.job_options`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypedDict
 
-from jobs.backoff import Backoff, exponential
+from jobs.backoff import Backoff, RetryPolicy
+from jobs.checks import check_count
 from jobs.durations import MAX_MS, Duration, parse_rate, to_ms
 from jobs.errors import InvalidOption, did_you_mean
+from jobs.job_options import (
+    CODE_OPTIONS,
+    FRAMEWORK_DEFAULTS,
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    OPTION_NAMES,
+    JobOptions,
+    to_wire,
+)
 from jobs.keys import check_name
 from jobs.limits import Limit, check_limits
+from jobs.retention import KEEP_FOREVER, KEEP_NOTHING, Keep
+from jobs.timeouts import Timeout
 from jobs.uniqueness import By, Unique, check_by
 
-HIGHEST_PRIORITY, LOWEST_PRIORITY = 1, 1000
-
-
-def _check_count(name: str, value: int | None, least: int, most: int) -> None:
-    if value is None:
-        return
-    if type(value) is not int or not least <= value <= most:
-        raise InvalidOption(f"`{name}` is a whole number from {least} to {most:,}, not {value!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """How long ended jobs of one state are kept.
-
-    Args:
-        age: a duration from the end of the job; `None` for no limit. Default `None`.
-        count: at most this many jobs of the state in the queue; `None` for no limit.
-        max_bytes: at most this many bytes of bodies and results of the state; `None` for no
-            limit.
-
-    Raises:
-        InvalidOption: a limit is negative, or no whole number.
-    """
-
-    age: Duration | None = None
-    count: int | None = None
-    max_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("count", "max_bytes"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 0):
-                raise InvalidOption(
-                    f"`{name}` of Keep is a whole number of 0 or more, not {value!r}"
-                )
-        if self.age is not None:
-            to_ms(self.age, what="age")
-
-    def limits(self) -> tuple[int, int, int]:
-        """(age in ms, count, bytes) for the scripts; -1 stands for no limit."""
-        age = -1 if self.age is None else to_ms(self.age, what="age")
-        count = -1 if self.count is None else self.count
-        return age, count, -1 if self.max_bytes is None else self.max_bytes
-
-
-KEEP_NOTHING = Keep(age=0)
-KEEP_FOREVER = Keep()
+# One home for all options, whatever module they are written in.
+__all__ = [
+    "CALL_OPTIONS",
+    "FRAMEWORK_DEFAULTS",
+    "HIGHEST_PRIORITY",
+    "KEEP_FOREVER",
+    "KEEP_NOTHING",
+    "LOWEST_PRIORITY",
+    "PLACES",
+    "EnqueueOptions",
+    "JobOptions",
+    "Keep",
+    "Place",
+    "Queue",
+    "RateLimit",
+    "Timeout",
+    "check_call_options",
+    "check_executor",
+    "has_job_options",
+    "job_options",
+    "to_wire",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +65,8 @@ class RateLimit:
     period_ms: int
 
     def __post_init__(self) -> None:
-        _check_count("limit", self.limit, 1, 10**15)
-        _check_count("period_ms", self.period_ms, 1, MAX_MS)
+        check_count("limit", self.limit, 1, 10**15)
+        check_count("period_ms", self.period_ms, 1, MAX_MS)
 
     @classmethod
     def of(cls, value: RateLimit | str) -> RateLimit:
@@ -90,55 +76,6 @@ class RateLimit:
             InvalidOption: the text is no rate, or a number in it is not positive.
         """
         return value if isinstance(value, RateLimit) else cls(*parse_rate(value))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobOptions:
-    """Options of a job; `None` leaves the choice to the layer below.
-
-    Args:
-        attempts: total runs allowed, 1 or more. Framework default 3.
-        backoff: wait after a failure. Framework default `exponential(2)`: 2, 4, 8 … s.
-        timeout: limit of one attempt, a duration. Framework default 300 s; 0 for no limit.
-        priority: 1 (first) to 1000 (last). Framework default 3.
-        expires: a job not started this long after it was enqueued ends `expired`, with its
-            arguments kept. Framework default: never.
-        keep_completed: retention of completed, cancelled and expired jobs.
-            Framework default: 1 hour, 10,000 jobs, 64 MiB.
-        keep_failed: retention of failed jobs. Framework default: for ever.
-    """
-
-    attempts: int | None = None
-    backoff: Backoff | None = None
-    timeout: Duration | None = None
-    priority: int | None = None
-    expires: Duration | None = None
-    keep_completed: Keep | None = None
-    keep_failed: Keep | None = None
-
-    def __post_init__(self) -> None:
-        _check_count("attempts", self.attempts, 1, 10_000)
-        _check_count("priority", self.priority, HIGHEST_PRIORITY, LOWEST_PRIORITY)
-        for name in ("timeout", "expires"):
-            if (value := getattr(self, name)) is not None:
-                to_ms(value, what=name)
-
-    def over(self, below: JobOptions) -> JobOptions:
-        """These options, with what they leave unset taken from `below`."""
-        unset = {
-            f.name: getattr(below, f.name) for f in fields(self) if getattr(self, f.name) is None
-        }
-        return replace(self, **unset) if unset else self
-
-
-FRAMEWORK_DEFAULTS = JobOptions(
-    attempts=3,
-    backoff=exponential(2),
-    timeout=300,
-    priority=3,
-    keep_completed=Keep(age=3600, count=10_000, max_bytes=64 * 1024 * 1024),
-    keep_failed=KEEP_FOREVER,
-)
 
 
 class EnqueueOptions(TypedDict, total=False):
@@ -157,6 +94,8 @@ class EnqueueOptions(TypedDict, total=False):
         `False` switches off what the function says.
     key: the group to which the job belongs, e.g. a tenant: groups take turns, and the limits
         `per="key"` hold for each.
+    start_by: no attempt begins after this moment (an aware datetime); a job that waits then
+        ends `expired`, with its arguments kept.
     """
 
     id: str
@@ -167,13 +106,23 @@ class EnqueueOptions(TypedDict, total=False):
     on_conflict: str
     unique: Unique | str | tuple[str, ...] | bool
     key: str
+    start_by: datetime
     attempts: int
     backoff: Backoff
-    timeout: Duration
+    retry: RetryPolicy | str
+    timeout: Duration | Timeout
     priority: int
     expires: Duration
+    retry_for: Duration
+    max_starts: int
     keep_completed: Keep
     keep_failed: Keep
+    keep_cancelled: Keep
+    keep_expired: Keep
+    traceback_limit: int
+    max_result_bytes: int
+    tags: Sequence[str]
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -219,7 +168,7 @@ class Queue:
         ageing: Duration | None = None,
         dead_letter: str | Named | None = None,
     ) -> None:
-        _check_count("concurrency", concurrency, 1, 100_000)
+        check_count("concurrency", concurrency, 1, 100_000)
         object.__setattr__(self, "name", check_name(name))
         object.__setattr__(self, "concurrency", concurrency)
         object.__setattr__(self, "rate", None if rate is None else RateLimit.of(rate))
@@ -286,7 +235,7 @@ def check_executor(given: object) -> Place:
 
 
 CALL_OPTIONS = frozenset(EnqueueOptions.__annotations__)
-_JOB_OPTIONS = frozenset(field.name for field in fields(JobOptions))
+_JOB_OPTIONS = CALL_OPTIONS & {*OPTION_NAMES, "retry"}
 
 
 def check_call_options(given: dict[str, Any]) -> None:
@@ -298,6 +247,11 @@ def check_call_options(given: dict[str, Any]) -> None:
     if CALL_OPTIONS.issuperset(given):
         return
     for name in given:
+        if name in CODE_OPTIONS:
+            raise InvalidOption(
+                f"`{name}` is code and cannot be sent with one job: give it to @job(…), or to "
+                "Queue(defaults=JobOptions(…)), which every worker reads"
+            )
         if name not in CALL_OPTIONS:
             raise InvalidOption(
                 f"`enqueue` has no option {name!r}{did_you_mean(name, CALL_OPTIONS)}; "
@@ -317,23 +271,3 @@ def job_options(given: dict[str, Any]) -> JobOptions:
         InvalidOption: a value that the option cannot take.
     """
     return JobOptions(**{name: given[name] for name in _JOB_OPTIONS & given.keys()})
-
-
-def to_wire(options: JobOptions) -> dict[str, Any]:
-    """The set options as JSON, for the envelope of one job; priority travels apart from it.
-
-    Raises:
-        InvalidOption: a custom backoff, which is code and cannot be sent.
-    """
-    wire: dict[str, Any] = {}
-    if options.attempts is not None:
-        wire["attempts"] = options.attempts
-    if options.backoff is not None:
-        wire["backoff"] = options.backoff.to_wire()
-    for name in ("timeout", "expires"):
-        if (value := getattr(options, name)) is not None:
-            wire[name] = to_ms(value, what=name)
-    for name in ("keep_completed", "keep_failed"):
-        if (keep := getattr(options, name)) is not None:
-            wire[name] = keep.limits()
-    return wire

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from jobs import clock, editing
+from jobs import clock, editing, registry
 from jobs.codec import Deserializer
 from jobs.connections import asks_server
 from jobs.durations import Duration, until_ms
 from jobs.editing import Payload, Writer
 from jobs.errors import InvalidOption, JobNotFound, WrongState
 from jobs.handle import Job
+from jobs.kept import retention_of
 from jobs.keys import QueueKeys
-from jobs.options import FRAMEWORK_DEFAULTS
+from jobs.retention import Limits
 from jobs.states import TERMINAL, State, state_named
 from jobs.store import clearing, control, show
 from jobs.store._script import MAX_ITEMS
@@ -263,16 +264,27 @@ class QueueJobs:
         return [answer.state for answer in answers]
 
     async def _cancel(self, ids: Sequence[str], reason: str) -> list[State | None]:
-        keep = FRAMEWORK_DEFAULTS.keep_completed
-        assert keep is not None  # noqa: S101 -- the framework's own defaults are complete
-        limits, line = keep.limits(), end_line(reason)
+        line = end_line(reason)
 
         async def some(page: Sequence[str]) -> list[State | None]:
-            return await control.cancel_many(
-                self._client, self._keys, page, channel=self._channel, keep=limits, line=line
-            )
+            found: dict[str, State | None] = {}
+            for keep, alike in (await self._by_retention(page)).items():
+                answers = await control.cancel_many(
+                    self._client, self._keys, alike, channel=self._channel, keep=keep, line=line
+                )
+                found |= zip(alike, answers, strict=True)
+            return [found[job_id] for job_id in page]
 
         return await _in_pages(ids, some)
+
+    async def _by_retention(self, page: Sequence[str]) -> dict[Limits, list[str]]:
+        """The ids, those together that are kept alike once they are cancelled."""
+        bodies = await show.read_bodies(self._client, self._keys, page)
+        alike: dict[Limits, list[str]] = {}
+        for job_id, body in zip(page, bodies, strict=True):
+            keep = retention_of(job_id, body, registry.functions, deserializer=self._deserializer)
+            alike.setdefault(keep.cancelled, []).append(job_id)
+        return alike
 
 
 async def _in_pages(

@@ -23,10 +23,10 @@ class Function:
         call: the code: a coroutine function, or a plain one.
         signature: its parameters behind `ctx`.
         queue: where its jobs go; `None` for the default queue.
-        options: its layer of job options.
+        options: its layer of job options; those of its `Queue` below its own.
+        layers: the same apart, the nearest first, each with the name of where it was written.
         retries: whether an ordinary exception leads to another attempt. Plain arq functions
             keep arq's rule: only `Retry`, a timeout and a cancellation do.
-        no_retry: exception types that are final all the same.
         description: a sentence for people.
         executor: where a plain function runs.
         limits: how many of its jobs run at once or start in a time.
@@ -42,8 +42,8 @@ class Function:
     signature: Signature
     queue: str | None = None
     options: JobOptions = field(default_factory=JobOptions)
+    layers: tuple[tuple[str, JobOptions], ...] = ()
     retries: bool = True
-    no_retry: tuple[type[BaseException], ...] = ()
     description: str = ""
     executor: Place = "thread"
     limits: tuple[Limit, ...] = ()
@@ -62,6 +62,12 @@ class Function:
     def is_bare(self) -> bool:
         """Whether calling the code is all there is to do."""
         return self.is_async and not self.signature.dependencies
+
+    @cached_property
+    def wire(self) -> dict[str, Any]:
+        """What of its options each of its jobs carries, so that others can see it there."""
+        labels = {"tags": self.options.tags, "headers": self.options.headers}
+        return {name: value for name, value in labels.items() if value}
 
     @property
     def in_process(self) -> bool:

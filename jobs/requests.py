@@ -9,7 +9,8 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jobs import clock, keys, options, registry
+from jobs import clock, keys, registry
+from jobs.asked import asked_of
 from jobs.codec import MAX_BODY_BYTES, Serializer, encode_body, rebind_body
 from jobs.durations import Duration, to_ms, until_ms
 from jobs.errors import InvalidOption
@@ -82,7 +83,7 @@ class Preparer:
             args, kwargs = list(request.args), dict(request.kwargs)
         else:
             args, kwargs = function.signature.wire(request.args, request.kwargs)
-        asked, wire = _asked(given) if given else (None, {})
+        asked, wire = asked_of(given, function) if given or _labelled(function) else (None, {})
         if first_attempt > 1:
             wire["first_attempt"] = first_attempt
         job_id = keys.check_job_id(given["id"]) if "id" in given else new_id()
@@ -111,13 +112,8 @@ class Preparer:
         )
 
 
-def _asked(given: dict[str, Any]) -> tuple[JobOptions | None, dict[str, Any]]:
-    """The options of the job itself, checked, and as they are written into its body."""
-    options.check_call_options(given)
-    if not options.has_job_options(given):
-        return None, {}
-    asked = options.job_options(given)
-    return asked, options.to_wire(asked)
+def _labelled(function: registry.Function | None) -> bool:
+    return function is not None and bool(function.wire)
 
 
 def _priority(asked: JobOptions | None, function: registry.Function | None) -> int:

@@ -15,12 +15,17 @@ from jobs.errors import ConfigurationError, InvalidOption
 from jobs.functions import Decorator, JobFunction, declare, option_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Unpack
 
-    from jobs.backoff import Backoff
+    from jobs.backoff import Backoff, RetryPolicy
     from jobs.durations import Duration
+    from jobs.job_options import OnExhausted
     from jobs.limits import Limit
     from jobs.options import Keep, Place
+    from jobs.retry_rules import Rules
+    from jobs.timeouts import Timeout
     from jobs.uniqueness import By, Unique
 
 
@@ -29,12 +34,23 @@ class FunctionOptions(TypedDict, total=False):
 
     attempts: int
     backoff: Backoff
-    timeout: Duration
+    retry: RetryPolicy | str
+    timeout: Duration | Timeout
     priority: int
     expires: Duration
+    retry_for: Duration
+    max_starts: int
+    retry_on: Rules
+    no_retry: tuple[type[BaseException], ...]
+    on_exhausted: OnExhausted
     keep_completed: Keep
     keep_failed: Keep
-    no_retry: tuple[type[BaseException], ...]
+    keep_cancelled: Keep
+    keep_expired: Keep
+    traceback_limit: int
+    max_result_bytes: int
+    tags: Sequence[str]
+    headers: Mapping[str, str]
     description: str
     executor: Place
     limits: Iterable[Limit]

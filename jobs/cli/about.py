@@ -1,14 +1,11 @@
-"""`version`, `help`, `config show`, `shell-init`: about the program itself."""
+"""`version`, `help`, `shell-init`: about the program itself."""
 
 from __future__ import annotations
 
-import os
-import re
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated
 
 import typer
 
@@ -107,80 +104,3 @@ def _exit_codes(cli: Cli) -> int:
         for code, text in MEANINGS.items():
             cli.data(f"{int(code):>3}  {text}")
     return Code.ok
-
-
-# -- config ------------------------------------------------------------------------------
-
-
-def config_show(cli: Cli) -> None:
-    """Print the settings that hold and where each came from; passwords are hidden."""
-    rows = [_app_row(cli), *_server_rows(cli), *_environment_rows()]
-    if cli.json:
-        names = ("name", "value", "source")
-        return cli.document(settings=[dict(zip(names, row, strict=True)) for row in rows])
-    return cli.table(["setting", "value", "source"], rows)
-
-
-Row = tuple[str, str | None, str]
-
-
-def _app_row(cli: Cli) -> Row:
-    from jobs.cli.context import DEFAULT_APP
-
-    if os.environ.get("JOBS_APP") == cli.app:
-        return ("app", cli.app, "JOBS_APP")
-    return ("app", cli.app, "default" if cli.app == DEFAULT_APP else "--app")
-
-
-def _server_rows(cli: Cli) -> list[Row]:
-    from jobs.cli.server import find_server, optional_app
-
-    app = optional_app(cli)
-    try:
-        found = find_server(cli, app)
-    except Problem as error:
-        return [("server", None, str(error))]
-    settings = found.settings
-    own = hasattr(settings, "address")  # arq's settings have none
-    address = settings.address() if own else f"{settings.host}:{settings.port}"
-    rows: list[Row] = [
-        ("server", address, found.source),
-        ("server.database", str(settings.database), found.source),
-        ("server.user", settings.username, found.source),
-        ("server.password", "***" if settings.password else None, found.source),
-        ("server.tls", str(bool(settings.ssl)).lower(), found.source),
-    ]
-    if app is not None:
-        hidden = {"functions", "cron_jobs", "redis_settings", "redis_pool", "ctx", "queues"}
-        rows += [
-            (f"worker.{name}", _short(value), cli.app)
-            for name, value in app.settings.items()
-            if name not in hidden
-        ]
-        rows.append(("worker.queues", ", ".join(app.queues), cli.app))
-    return rows
-
-
-def _short(value: Any) -> str:
-    return getattr(value, "__qualname__", None) or str(value)
-
-
-_VARIABLES = re.compile(r"(JOBS|REDIS)_[A-Z0-9_]+")
-_SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY")
-
-
-def _environment_rows() -> list[Row]:
-    names = sorted(name for name in os.environ if _VARIABLES.fullmatch(name))
-    return [(name, _hidden(name, os.environ[name]), "environment") for name in names]
-
-
-def _hidden(name: str, value: str) -> str:
-    """The value of a variable, with what may be a secret in it taken out."""
-    if _SECRET.search(name):
-        return "***"
-    if "://" not in value:
-        return value
-    parts = urlsplit(value)
-    place = parts.netloc.rpartition("@")[2]
-    user = "***@" if "@" in parts.netloc else ""
-    return f"{parts.scheme}://{user}{place}{parts.path}"

@@ -11,6 +11,7 @@ from jobs.cli import (
     about,
     bench,
     changing,
+    config,
     dead_letters,
     dev,
     doctor,
@@ -113,9 +114,9 @@ def build(*, rich: bool | None = None) -> typer.Typer:
     for name, function in LIMITS:
         _add(limited, name, function, "Commands")
     app.add_typer(limited, name="limits", rich_help_panel=JOBS)
-    config = _group("The settings of this program.", rich)
-    _add(config, "show", about.config_show, "Commands")
-    app.add_typer(config, name="config", rich_help_panel=PLUMBING)
+    settings = _group("The settings of this program.", rich)
+    _add(settings, "show", config.config_show, "Commands")
+    app.add_typer(settings, name="config", rich_help_panel=PLUMBING)
     return app
 
 

@@ -42,11 +42,11 @@ def options_of(app: Application, function: Function) -> JobOptions:
 def _row(app: Application, function: Function) -> list[object]:
     from jobs.cli.payload import fields_of
     from jobs.cli.when import span
-    from jobs.durations import to_ms
+    from jobs.timeouts import Timeout
 
     options = options_of(app, function)
     fields = [f.key if f.required else f"[{f.key}]" for f in fields_of(function)]
-    timeout_ms = to_ms(options.timeout or 0)
+    timeout_ms = Timeout.of(options.timeout or 0).hard_ms
     backoff = options.backoff if function.retries else "on Retry only"
     return [
         function.name,
@@ -60,7 +60,7 @@ def _row(app: Application, function: Function) -> list[object]:
 
 def _entry(app: Application, function: Function) -> dict[str, Any]:
     from jobs.cli.payload import fields_of, schema_of
-    from jobs.durations import to_ms
+    from jobs.timeouts import Timeout
 
     options = options_of(app, function)
     return {
@@ -70,7 +70,7 @@ def _entry(app: Application, function: Function) -> dict[str, Any]:
         "attempts": options.attempts,
         "retries": function.retries,
         "backoff": str(options.backoff),
-        "timeout_ms": to_ms(options.timeout or 0),
+        "timeout_ms": Timeout.of(options.timeout or 0).hard_ms,
         "priority": options.priority,
         "fields": [_field(field) for field in fields_of(function)],
         "schema": schema_of(function),

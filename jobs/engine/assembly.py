@@ -36,22 +36,36 @@ class ArqDefaults:
     keep_result: Duration
     keep_result_forever: bool
 
-    def options(self, function: arq.worker.Function | CronJob) -> JobOptions:
-        """arq's options of a function, its own before the worker's, in our terms."""
-        timeout = self.job_timeout if function.timeout_s is None else function.timeout_s
-        return JobOptions(
-            attempts=self.max_tries if function.max_tries is None else function.max_tries,
-            timeout=0 if timeout is None else timeout,
+    def layers(self, function: arq.worker.Function | CronJob) -> tuple[tuple[str, JobOptions], ...]:
+        """arq's options of a function in our terms: its own, then the worker's."""
+        timeout = self.job_timeout
+        own = JobOptions(
+            attempts=function.max_tries,
+            timeout=function.timeout_s,
             backoff=getattr(function, "backoff", None),
-            keep_completed=self._keep(function),
+            keep_completed=self._own_keep(function),
+        )
+        keep = KEEP_FOREVER if self.keep_result_forever else _keep_for(self.keep_result)
+        return ("function", own), (
+            "worker",
+            JobOptions(
+                attempts=self.max_tries,
+                timeout=0 if timeout is None else timeout,
+                keep_completed=keep,
+            ),
         )
 
-    def _keep(self, function: arq.worker.Function | CronJob) -> Keep:
+    def _own_keep(self, function: arq.worker.Function | CronJob) -> Keep | None:
         for_ever = function.keep_result_forever
-        if self.keep_result_forever if for_ever is None else for_ever:
-            return KEEP_FOREVER
-        age = self.keep_result if function.keep_result_s is None else function.keep_result_s
-        return Keep(age=age) if to_seconds(age) > 0 else KEEP_NOTHING
+        if for_ever or (for_ever is None and self.keep_result_forever):
+            return KEEP_FOREVER if for_ever else None
+        if function.keep_result_s is not None:
+            return _keep_for(function.keep_result_s)
+        return _keep_for(self.keep_result) if for_ever is False else None
+
+
+def _keep_for(age: Duration) -> Keep:
+    return Keep(age=age) if to_seconds(age) > 0 else KEEP_NOTHING
 
 
 def func(  # noqa: PLR0913 -- arq's signature, and two more
@@ -155,11 +169,13 @@ def _registered(item: Any, defaults: ArqDefaults) -> registry.Function:
     if isinstance(item, JobFunction):
         return item.function
     plain = item if isinstance(item, CronJob) else func(item)
+    layers = defaults.layers(plain)
     return registry.Function(
         plain.name,
         plain.coroutine,
         Signature.of(plain.name, plain.coroutine),
-        options=defaults.options(plain),
+        options=layers[0][1].over(layers[1][1]),
+        layers=layers,
         retries=getattr(plain, "retries", False),
         description=(plain.coroutine.__doc__ or "").strip().split("\n")[0],
     )

@@ -7,7 +7,7 @@ import base64
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor as Pool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import random
 from typing import Any
 
@@ -18,12 +18,12 @@ from jobs.codec import Body, Deserializer, Serializer, decode_body
 from jobs.context import Context
 from jobs.depends import Holder
 from jobs.engine.calling import Caller
-from jobs.engine.deadlines import LATENESS
+from jobs.engine.exhausted import call_exhausted
 from jobs.engine.listeners import Listeners
 from jobs.engine.outcome import (
     AttemptEnd,
+    Chance,
     Overdue,
-    Plan,
     Raised,
     Resolution,
     Returned,
@@ -34,7 +34,7 @@ from jobs.engine.outcome import (
     describe,
     resolve,
 )
-from jobs.engine.plans import plan_for, with_call
+from jobs.engine.plans import Plan, plan_for, with_call
 from jobs.engine.process_handle import Process
 from jobs.engine.processes import ProcessPool
 from jobs.engine.run import Run
@@ -42,17 +42,16 @@ from jobs.errors import Fail, UnreadableBody, writable
 from jobs.middleware import RunMiddleware
 from jobs.options import JobOptions
 from jobs.registry import Function
+from jobs.soft_timeout import SoftTimeout
 from jobs.store.queue import Ack, Verb
 
 logger = logging.getLogger("jobs.worker")
 
 Hook = Callable[[Any], Awaitable[Any]]
 
-#: A result over this many bytes is not stored; the job is completed all the same.
-MAX_RESULT_BYTES = 1024 * 1024
-#: A stuck loop lets go of a job this long after the job's own timeout.
-GIVE_UP_MARGIN_S = 1.0
 _NOT_ENDED = (-1, -1, -1)
+#: What a function that returned leaves to chance.
+_NO_CHANCE = Chance(random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class Executor:
         plan = self._unknown
         try:
             body = self._read(run)
-            plan = self._plan_of(run, body)
+            run.plan = plan = self._plan_of(run, body)
             function = self._bench.functions.get(body.function) or self._fallback
             if function is None:
                 reason = f"no function {body.function!r} is registered in this worker"
@@ -130,12 +129,17 @@ class Executor:
             end = Unrunnable(str(error))
         except asyncio.CancelledError:  # in a hook, before or after the function itself
             end = Stopped(run.stop or Stop(Why.shutdown))
-        return self._report(run, plan, end)
+        ran_ms = int((clock.mono() - run.started_s) * 1000)
+        resolution = self._resolve(run, plan, end, ran_ms)
+        if plan.on_exhausted is not None and resolution is not None:
+            await self._exhausted(run, plan, resolution)
+        return self._report(run, plan, resolution, ran_ms)
 
     def released(self, run: Run) -> Ack | None:
         """The ack of an attempt that was stopped before its first step."""
-        plan = replace(self._unknown, obeys_retry=True)  # it did not begin: give it back
-        return self._report(run, plan, Stopped(run.stop or Stop(Why.shutdown)))
+        plan = self._unknown.but(obeys_retry=True)  # it did not begin: give it back
+        end = Stopped(run.stop or Stop(Why.shutdown))
+        return self._report(run, plan, self._resolve(run, plan, end, 0), 0)
 
     # -- read ------------------------------------------------------------------------------
 
@@ -172,7 +176,7 @@ class Executor:
         """The function itself; not a coroutine more than that needs."""
         if function.in_process:
             return self._in_process(run, function, body, plan)
-        _begin_time(run, plan)
+        run.begin_time(plan)
         return self._perform(run, function, body)
 
     async def _with_hooks(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
@@ -202,6 +206,7 @@ class Executor:
             worker=run.worker,
             enqueued_at=clock.from_ms(run.claimed.enqueued_ms),
             due_ms=int(run.available_ms),
+            running=run,
         )
 
     async def _in_process(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
@@ -210,7 +215,7 @@ class Executor:
         try:
             async with self._bench.processes.process() as process:
                 run.started_s = clock.mono()
-                _begin_time(run, plan)
+                run.begin_time(plan)
                 run.watch(run)
                 return await self._perform(run, function, body, process)
         except asyncio.CancelledError as error:
@@ -226,12 +231,15 @@ class Executor:
             if run.stop is not None:
                 return Stopped(run.stop)
             args, kwargs = function.signature.arguments(body.args, body.kwargs)
-            if function.is_bare and not self._is_surrounded:
+            if run.soft is None and function.is_bare and not self._is_surrounded:
                 return Returned(await function.call(run.context, *args, **kwargs))
             assert run.context is not None  # noqa: S101 -- made before
-            return Returned(await self._caller.call(function, run.context, args, kwargs, process))
+            call = self._caller.call(function, run.context, args, kwargs, process)
+            if run.soft is not None and function.is_async:
+                return Returned(await run.soft.drive(call))
+            return Returned(await call)
         except asyncio.CancelledError as error:
-            return Stopped(run.stop) if run.stop else Raised(error)
+            return Stopped(run.stop) if run.stop else Raised(_own_end(run, error))
         except GeneratorExit:  # the loop is being torn down
             raise
         except BaseException as error:  # noqa: BLE001 -- every way to end is a value; arq-B5
@@ -256,22 +264,37 @@ class Executor:
 
     # -- report ----------------------------------------------------------------------------
 
-    def _report(self, run: Run, plan: Plan, end: AttemptEnd) -> Ack | None:
+    def _resolve(self, run: Run, plan: Plan, end: AttemptEnd, ran_ms: int) -> Resolution | None:
+        """What follows from the end; policies are the application's code and may raise anything."""
+        chance = _NO_CHANCE
+        if type(end) is not Returned:
+            age_ms = run.claimed_ms - run.claimed.enqueued_ms + ran_ms
+            chance = Chance(random, age_ms, run.claimed_ms + ran_ms)
         try:
-            resolution = resolve(plan, run.attempt, end, random)
-        except Exception as error:  # noqa: BLE001 -- a custom backoff or a bad Snooze may raise anything
-            resolution = resolve(plan, run.attempt, Raised(_as_fail(error)), random)
+            return resolve(plan, run.attempt, end, chance)
+        except Exception as error:
+            if plan.rules:
+                logger.exception("a rule of `retry_on` of %s failed; it goes without", run.function)
+                return self._resolve(run, plan.but(rules={}), end, ran_ms)
+            return resolve(plan, run.attempt, Raised(_as_fail(error)), chance)
+
+    async def _exhausted(self, run: Run, plan: Plan, resolution: Resolution) -> None:
+        """Tell the application's hook of a job that failed for good."""
+        if resolution.verb is not Verb.fail or resolution.error is None:
+            return
+        context = run.context or self._context(run, plan)
+        await call_exhausted(plan.on_exhausted, context, resolution.error, self._bench.threads)
+
+    def _report(
+        self, run: Run, plan: Plan, resolution: Resolution | None, ran_ms: int
+    ) -> Ack | None:
         if resolution is None:
             logs.stale(run)
             return None
         if self._is_heard:
             run.resolution = resolution
-        ran_ms = int((clock.mono() - run.started_s) * 1000)
-        ack = self._ack(run, resolution, ran_ms)
+        line = self._line(run, plan, resolution, ran_ms)
         _log(run, resolution, ran_ms)
-        return ack
-
-    def _ack(self, run: Run, resolution: Resolution, ran_ms: int) -> Ack:
         return Ack(
             run.job_id,
             run.token,
@@ -279,23 +302,25 @@ class Executor:
             resolution.delay_ms,
             resolution.keep,
             -1 if run.context is None else ran_ms,
-            self._line(run, resolution, ran_ms),
-            "" if run.function == "?" else run.function,
+            line,
+            run.function,
         )
 
-    def _line(self, run: Run, resolution: Resolution, ran_ms: int) -> bytes:
+    def _line(self, run: Run, plan: Plan, resolution: Resolution, ran_ms: int) -> bytes:
         """The attempt's entry in the job's history."""
         facts = (resolution.outcome.encode(), run.attempt, clock.now_ms(), ran_ms)
         head = self._entry % facts
-        if resolution.error is not None:
-            return head + b',"error":%b}' % to_json(describe(resolution.error))
         if resolution.reason:
-            return head + b',"reason":%b}' % to_json(writable(str(resolution.reason)))
+            head += b',"reason":%b' % to_json(writable(str(resolution.reason)))
+        if resolution.error is not None:
+            return head + b',"error":%b}' % to_json(
+                describe(resolution.error, plan.traceback_limit)
+            )
         if resolution.value is not None:
-            return head + self._result(run, resolution.value, MAX_RESULT_BYTES - len(head))
+            return head + self._result(run, resolution.value, plan.max_result_bytes, len(head))
         return head + b"}"
 
-    def _result(self, run: Run, value: Any, room: int) -> bytes:
+    def _result(self, run: Run, value: Any, limit: int, used: int) -> bytes:
         """The entry's end with the result; what cannot be stored is left out and said (arq-A14)."""
         try:
             if self._bench.serializer is not None:
@@ -303,9 +328,9 @@ class Executor:
                 end = b',"own":"%b"}' % own
             else:
                 end = b',"result":%b}' % to_json(value)
-            if len(end) <= room:
+            if used + len(end) <= limit:
                 return end
-            problem = f"it has {len(end):,} bytes, over the limit of {MAX_RESULT_BYTES:,}"
+            problem = f"it has {len(end):,} bytes, over the limit of {limit:,}"
         except Exception as error:  # noqa: BLE001 -- a result of any type; the job itself is done
             problem = str(error) if isinstance(error, PydanticSerializationError) else repr(error)
         logger.warning("the result of job %s is not stored: %s", run.job_id, problem)
@@ -322,8 +347,12 @@ def _refusal(run: Run, plan: Plan) -> AttemptEnd | None:
     limit_ms = plan.expires_ms
     if limit_ms is not None and run.claimed_ms - run.claimed.enqueued_ms > limit_ms:
         return Overdue(limit_ms)
+    if plan.start_by_ms is not None and run.claimed_ms > plan.start_by_ms:
+        return Overdue(None, plan.start_by_ms)
     if run.cancel_asked:
         return Stopped(Stop(Why.cancel, "cancelled"))
+    if plan.max_starts is not None and (starts := run.claimed.record.starts) >= plan.max_starts:
+        return Raised(Fail(f"started {starts} times, which is its `max_starts`"))
     return None
 
 
@@ -334,10 +363,11 @@ async def _call_hook(hook: Hook, ctx: Context | None) -> None:
         logger.exception("the hook %s failed; the job goes on", hook)
 
 
-def _begin_time(run: Run, plan: Plan) -> None:
-    if plan.timeout_s is not None:
-        run.timeout_s = plan.timeout_s
-        run.give_up_s = run.started_s + plan.timeout_s * (1 + LATENESS) + GIVE_UP_MARGIN_S
+def _own_end(run: Run, error: asyncio.CancelledError) -> BaseException:
+    """What a function failed with that ends by a cancellation of its own."""
+    if run.soft is not None and isinstance(error, SoftTimeout):
+        return run.soft.failure(error)
+    return error
 
 
 def _as_fail(error: BaseException) -> BaseException:

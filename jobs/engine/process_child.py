@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 from jobs import logs
 from jobs.context import Context
+from jobs.durations import Duration
 from jobs.engine.process_wire import Boot, Frames, Kind, dumps, frame, loads, pack
 from jobs.errors import ConfigurationError, Fail, NotInProcess
 
@@ -49,6 +50,10 @@ class ProcessContext(Context):
 
     def __missing__(self, key: object) -> NoReturn:
         raise NotInProcess(key)
+
+    def extend(self, by: Duration) -> NoReturn:
+        """The worker counts the time, and does not hear of it."""
+        raise NotInProcess("extend")
 
 
 def inside() -> bool:

@@ -145,7 +145,8 @@ class Process(asyncio.Protocol):
             Fail: arguments or result that cannot pass between processes.
             BaseException: whatever the function raised.
         """
-        facts = {fact: getattr(context, fact) for fact in FACTS} | {"due_ms": context["score"]}
+        facts = {fact: getattr(context, fact) for fact in FACTS}
+        facts |= {"due_ms": context["score"], "headers": dict(context.headers)}
         try:
             payload = dumps((name, facts, list(args), dict(kwargs)))
         except Exception as error:

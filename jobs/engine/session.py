@@ -26,9 +26,10 @@ from jobs.engine.link import Link
 from jobs.engine.outcome import Why
 from jobs.engine.producer import Budget, Counters, Producer, Station
 from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep
+from jobs.kept import Retention, retention_of
 from jobs.keys import DEFAULT_QUEUE, QueueKeys, control_channel, queue_keys
 from jobs.limits import scopes
-from jobs.options import FRAMEWORK_DEFAULTS, Keep, Queue
+from jobs.options import Queue
 from jobs.store import limits, workers
 from jobs.store.control import read_request
 from jobs.subscription import Subscription
@@ -111,7 +112,6 @@ class Session:
 
     def _upkeep(self) -> list[Upkeep]:
         setup, keys = self.setup, self.keys
-        keep = (FRAMEWORK_DEFAULTS.keep_failed or Keep()).limits()
         bench = setup.bench
         return [
             Heartbeat(
@@ -127,7 +127,7 @@ class Session:
                 keys,
                 lease_ms=setup.lease_ms,
                 most_losses=setup.most_losses,
-                keep_failed=keep,
+                retention=self._retention,
             ),
             Unparker(
                 self.link,
@@ -156,6 +156,10 @@ class Session:
                 known=setup.bench.functions,
             )
         ]
+
+    def _retention(self, queue: str, job_id: str, body: bytes | None) -> Retention:
+        bench, defaults = self.setup.bench, self.setup.queues[queue].defaults
+        return retention_of(job_id, body, bench.functions, defaults, bench.deserializer)
 
     # -- life ------------------------------------------------------------------------------
 

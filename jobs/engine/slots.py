@@ -8,6 +8,7 @@ goes back to its place in the queue.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -145,8 +146,9 @@ class Slots:
             return
         if run.task is not None and not run.task.done():
             run.task.set_name(f"job-{run.job_id}")
-            left_s = run.started_s + run.timeout_s - clock.mono()
-            run.deadline = self._deadlines.add(run, max(0, left_s))
+            left_s = run.next_limit_s()
+            if left_s != math.inf:
+                run.deadline = self._deadlines.add(run, max(0, left_s))
 
     def _ended(self, run: Run, task: asyncio.Task[Ack | None]) -> None:
         if run.deadline is not None:

@@ -12,11 +12,13 @@ from jobs import clock
 from jobs.codec import Deserializer, decode_body
 from jobs.engine.link import Link
 from jobs.errors import UnreadableBody
+from jobs.kept import Retention
 from jobs.keys import QueueKeys
 from jobs.loop import Loop
 from jobs.store import queue as store
 from jobs.store import workers
 from jobs.store._script import MAX_ITEMS
+from jobs.store.show import read_bodies
 
 logger = logging.getLogger("jobs.worker")
 
@@ -92,12 +94,12 @@ class Rescuer(Upkeep):
         *,
         lease_ms: int,
         most_losses: int,
-        keep_failed: store.Limits,
+        retention: Callable[[str, str, bytes | None], Retention],
     ) -> None:
         self._lease_s = lease_ms / 1000
         super().__init__("rescuer", self._lease_s / 3, link, queues)
         self._most_losses = most_losses
-        self._keep_failed = keep_failed
+        self._retention = retention
         self._seen: dict[str, dict[str, tuple[int, float]]] = {}
         self._last_s = clock.mono()
 
@@ -148,18 +150,32 @@ class Rescuer(Upkeep):
             "at": clock.now_ms(),
             "error": {"type": "WorkerLost", "message": f"worker lost: {message}"},
         }
-        taken = await store.rescue(
-            self.link.client,
-            keys,
-            dead,
-            most_losses=self._most_losses,
-            keep=self._keep_failed,
-            line=to_json(line),
-        )
+        taken: dict[str, str] = {}
+        for keep, jobs in (await self._by_retention(queue, keys, dead)).items():
+            taken |= await store.rescue(
+                self.link.client,
+                keys,
+                jobs,
+                most_losses=self._most_losses,
+                keep=keep.failed,
+                keep_cancelled=keep.cancelled,
+                line=to_json(line),
+            )
         for job_id, fate in taken.items():
             if fate != "alive":
                 logger.warning("%s:%s was lost by its worker and is %s now", queue, job_id, fate)
         return taken
+
+    async def _by_retention(
+        self, queue: str, keys: QueueKeys, dead: Sequence[tuple[str, int]]
+    ) -> dict[Retention, list[tuple[str, int]]]:
+        """The jobs, those together that would be kept alike: one call has one retention."""
+        bodies = await read_bodies(self.link.client, keys, [job_id for job_id, _ in dead])
+        alike: dict[Retention, list[tuple[str, int]]] = {}
+        for (job_id, deadline), body in zip(dead, bodies, strict=True):
+            keep = self._retention(queue, job_id, body)
+            alike.setdefault(keep, []).append((job_id, deadline))
+        return alike
 
 
 class Unparker(Upkeep):

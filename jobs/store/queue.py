@@ -281,16 +281,20 @@ async def rescue(  # noqa: PLR0913 -- the policy of the queue, each part named a
     most_losses: int,
     keep: Limits,
     line: bytes,
+    keep_cancelled: Limits | None = None,
     now_ms: int = 0,
 ) -> dict[str, str]:
     """Take back jobs whose deadline is still the one that was `seen`: up to 100 (id, deadline).
+
+    `keep` is the retention of those that fail by it, `keep_cancelled` (the same by default) of
+    those that somebody had asked to stop.
 
     Returns:
         What became of each id: "waiting", "failed" (poison), "cancelled", or "alive".
     """
     pairs = list(seen)
     rest = [value for pair in pairs for value in pair]
-    args = (now_ms, most_losses, *keep, line)
+    args = (now_ms, most_losses, *keep, *(keep_cancelled or keep), line)
     answer = await script("rescue")(client, keys, args, rest)
     words = {"0": "alive", "1": "waiting", "2": "failed", "3": "cancelled"}
     return {

@@ -23,11 +23,16 @@ class Record(NamedTuple):
     token: int  #: grows with every claim of the queue; proves whose lease it is
     failures: int  #: failed attempts, compared with `attempts`
     losses: int  #: deliveries whose lease was lost; the poison limit counts them
-    interruptions: int  #: attempts given back by a worker that stopped
+    interruptions: int  #: attempts given back: by a worker that stopped, a snooze, a 429
     flags: int
     sequence: float  #: place in line among its priority
     available_ms: float  #: when it last became free to run
     size: int = 0  #: bytes of the body, with the result once the job has ended; 0 for unknown
+
+    @property
+    def starts(self) -> int:
+        """How often the job was handed out and began, whatever came of it."""
+        return self.failures + self.losses + self.interruptions
 
     @property
     def cancel_asked(self) -> bool:

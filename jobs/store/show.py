@@ -89,6 +89,14 @@ async def read_flow(client: AsyncCommands, keys: QueueKeys, job_id: str) -> Flow
     return flow_of(await client.execute_command("HGET", keys.record, job_id) or b"")
 
 
+async def read_bodies(
+    client: AsyncCommands, keys: QueueKeys, ids: Sequence[str]
+) -> list[bytes | None]:
+    """The envelopes of up to 100 jobs, in order; `None` where there is none."""
+    stored = await client.execute_command("HMGET", keys.body, *ids)
+    return [data and split_body(data)[1] for data in stored]
+
+
 async def page_ids(
     client: Redis, keys: QueueKeys, state: State, start: int, count: int
 ) -> list[str]:

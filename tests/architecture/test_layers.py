@@ -14,7 +14,9 @@ from tests.helpers.source import PACKAGE, ROOT, Import, Module, modules
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": (
         "errors", "states", "options", "backoff", "crontab", "durations", "codec", "keys",
-        "limits", "uniqueness",
+        "limits", "uniqueness", "checks", "job_options", "labels", "layers",
+        "retention", "retry_rules",
+        "timeouts",
     ),
     "store": ("store",),
     "core": (
@@ -25,7 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "queue_control", "queue_jobs", "job_control", "filters", "search", "bulk", "finding",
         "payloads", "dead_letters", "fingerprints", "letter_files", "letters",
         "lane", "sender", "signature", "keyed", "conflicts", "limiter",
-        "arq_client", "depends", "emitting", "once", "routers",
+        "asked", "kept", "soft_timeout", "arq_client", "depends", "emitting", "once", "routers",
     ),
     "engine": ("engine",),
     "features": ("schedules", "flows", "workflows"),

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jobs import Client, JobFailed, State, fixed
-from jobs.engine.executor import MAX_RESULT_BYTES
 from jobs.errors import JobCancelled
 from jobs.handle import Job
+from jobs.options import FRAMEWORK_DEFAULTS
 from tests.helpers.acting import act, act_in_thread
 from tests.helpers.waiting import wait_until
 from tests.helpers.worker import running, stage_of
@@ -178,7 +178,10 @@ async def test_a_job_that_catches_its_cancellation_ends_by_what_it_returns(
 
 @pytest.mark.parametrize(
     ("how", "value", "problem"),
-    [("unwritable", None, "object"), ("big", MAX_RESULT_BYTES, "over the limit of 1,048,576")],
+    [
+        ("unwritable", None, "object"),
+        ("big", FRAMEWORK_DEFAULTS.max_result_bytes, "over the limit of 1,048,576"),
+    ],
 )
 async def test_a_result_that_cannot_be_stored_is_said_and_the_job_completed(
     client: Client, redis_url: str, caplog: pytest.LogCaptureFixture, how: str, value: Any,

@@ -11,6 +11,7 @@ import redis
 from jobs import Client
 from jobs.engine.link import Link
 from jobs.engine.upkeep import Rescuer
+from jobs.kept import Retention
 from jobs.store import queue as store
 from tests.faults.judging import KEYS
 from tests.helpers.processes import QUEUE
@@ -19,7 +20,7 @@ from tests.helpers.servers import Server
 from tests.helpers.waiting import wait_until
 
 LEASE_MS = 300
-KEEP = (-1, -1, -1)
+KEEP = Retention(*[(-1, -1, -1)] * 4)
 
 
 @pytest.fixture
@@ -37,7 +38,9 @@ async def leased(client: Client) -> None:
 
 
 def rescuer(client: Client) -> Rescuer:
-    return Rescuer(Link(client), {QUEUE: KEYS}, lease_ms=LEASE_MS, most_losses=3, keep_failed=KEEP)
+    return Rescuer(
+        Link(client), {QUEUE: KEYS}, lease_ms=LEASE_MS, most_losses=3, retention=lambda *_: KEEP
+    )
 
 
 async def looks(rescuer: Rescuer) -> dict[str, str]:

@@ -180,6 +180,7 @@ async def test_a_job_that_runs_again_waits_in_later(steps: Steps, verb: Verb) ->
             "a": record(
                 sequence=1.0,
                 failures=verb is Verb.retry,
+                interruptions=verb is Verb.snooze,
                 flags=BEGUN,
                 available_ms=NOW + 9_000,
             )

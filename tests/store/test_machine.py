@@ -172,7 +172,7 @@ class QueueMachine(RuleBasedStateMachine):
             job.state = State.waiting
             return
         job.lines.append(b"ack")
-        job.interruptions += verb is Verb.interrupt
+        job.interruptions += verb in (Verb.interrupt, Verb.snooze)
         if verb is Verb.interrupt:
             job.state = State.waiting
         elif verb is Verb.park:

@@ -110,7 +110,9 @@ async def test_losses_and_interruptions_and_failures_are_three_counters(steps: S
     await steps.claim()
     assert await steps.rescue("a") == "waiting"
     found = (await steps.dump())["record"]["a"]
-    assert (found.failures, found.losses, found.interruptions) == (1, 1, 2)
+    assert (found.failures, found.losses, found.interruptions) == (1, 1, 3), (
+        "a snooze gives the attempt back too"
+    )
 
 
 async def test_a_lost_job_that_was_to_stop_is_cancelled(steps: Steps) -> None:

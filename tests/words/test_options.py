@@ -46,7 +46,7 @@ OPTIONS = st.builds(
     backoff=st.none() | BACKOFFS,
     timeout=st.none() | DURATIONS,
     priority=st.none() | st.integers(1, 1000),
-    expires=st.none() | DURATIONS,
+    expires=st.none() | DURATIONS.filter(bool),
     keep_completed=st.none() | KEEPS,
     keep_failed=st.none() | KEEPS,
 )
@@ -81,9 +81,12 @@ def test_layers_can_be_put_together_in_any_order(
     assert a.over(JobOptions()) == a == JobOptions().over(a)
 
 
-def test_the_frameworks_defaults_are_complete_but_for_the_deadline() -> None:
+def test_the_frameworks_defaults_are_complete_but_for_limits_and_hooks() -> None:
     unset = [name for name in NAMES if getattr(FRAMEWORK_DEFAULTS, name) is None]
-    assert unset == ["expires"]
+    assert unset == [
+        "expires", "retry_for", "max_starts", "retry_on", "on_exhausted", "keep_cancelled",
+        "keep_expired", "tags", "headers",
+    ]  # fmt: skip
     assert (FRAMEWORK_DEFAULTS.attempts, FRAMEWORK_DEFAULTS.priority) == (3, 3)
 
 

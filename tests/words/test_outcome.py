@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +15,8 @@ from jobs.backoff import RetryPolicy, custom, exponential, fixed
 from jobs.engine.outcome import (
     TEXT_LIMIT,
     AttemptEnd,
+    Chance,
     Overdue,
-    Plan,
     Raised,
     Resolution,
     Returned,
@@ -28,7 +27,9 @@ from jobs.engine.outcome import (
     describe,
     resolve,
 )
+from jobs.engine.plans import Plan
 from jobs.errors import Cancel, Fail, InvalidOption, InvalidPayload, JobTimedOut, Skip, Snooze
+from jobs.retry_rules import check_rules
 from jobs.store.queue import Verb
 
 COMPLETED, FAILED = (1, 2, 3), (-1, -1, -1)
@@ -40,7 +41,6 @@ PLAN = Plan(
     keep_completed=COMPLETED,
     keep_failed=FAILED,
     retries=True,
-    no_retry=(),
 )
 BOOM = ValueError("boom")
 
@@ -50,7 +50,7 @@ def half() -> float:
 
 
 def after(end: AttemptEnd, attempt: int = 1, **plan: Any) -> Resolution:
-    resolution = resolve(replace(PLAN, **plan), attempt, end, half)
+    resolution = resolve(PLAN.but(**plan), attempt, end, Chance(half))
     assert resolution is not None
     return resolution
 
@@ -74,7 +74,7 @@ def test_a_cancel_is_not_a_failure(end: AttemptEnd) -> None:
 
 
 def test_a_lost_lease_writes_nothing() -> None:
-    assert resolve(PLAN, 1, Stopped(Stop(Why.lost)), half) is None
+    assert resolve(PLAN, 1, Stopped(Stop(Why.lost)), Chance(half)) is None
 
 
 @pytest.mark.parametrize("attempt", [1, 3, 99])
@@ -106,7 +106,7 @@ def test_a_snooze_uses_no_attempt(delay: object, ms: int, attempt: int) -> None:
 @pytest.mark.parametrize("delay", [-1, "soon", None, float("nan")])
 def test_a_snooze_for_no_duration_is_refused(delay: object) -> None:
     with pytest.raises(InvalidOption, match="Snooze"):
-        resolve(PLAN, 1, Raised(Snooze(delay)), half)
+        resolve(PLAN, 1, Raised(Snooze(delay)), Chance(half))
 
 
 # -- failures ------------------------------------------------------------------------------
@@ -136,9 +136,9 @@ def test_a_permanent_error_is_final_at_once(error: Exception) -> None:
 
 
 def test_error_types_can_be_named_as_final() -> None:
-    no_retry = (LookupError, TypeError)
-    assert after(Raised(KeyError("a")), no_retry=no_retry).verb is Verb.fail
-    assert after(Raised(BOOM), no_retry=no_retry).verb is Verb.retry
+    rules = check_rules({}, no_retry=(LookupError, TypeError))
+    assert after(Raised(KeyError("a")), rules=rules).verb is Verb.fail
+    assert after(Raised(BOOM), rules=rules).verb is Verb.retry
 
 
 def test_a_timeout_is_a_failure_that_says_so() -> None:
@@ -147,7 +147,8 @@ def test_a_timeout_is_a_failure_that_says_so() -> None:
     assert isinstance(resolution.error, JobTimedOut)
     assert str(resolution.error) == "the attempt ran longer than its timeout of 30 s"
     assert after(Stopped(Stop(Why.timeout)), 3).verb is Verb.fail
-    assert after(Stopped(Stop(Why.timeout)), no_retry=(TimeoutError,)).verb is Verb.fail
+    rules = check_rules({}, no_retry=TimeoutError)
+    assert after(Stopped(Stop(Why.timeout)), rules=rules).verb is Verb.fail
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
@@ -226,8 +227,8 @@ def test_the_cap_holds() -> None:
 
 @given(share=st.floats(0, 1), chance=st.floats(0, 1, exclude_max=True))
 def test_jitter_stays_within_its_share(share: float, chance: float) -> None:
-    plan = replace(PLAN, backoff=fixed(100, jitter=share))
-    resolution = resolve(plan, 1, Raised(BOOM), lambda: chance)
+    plan = PLAN.but(backoff=fixed(100, jitter=share))
+    resolution = resolve(plan, 1, Raised(BOOM), Chance(lambda: chance))
     assert resolution is not None
     assert 100_000 * (1 - share) - 1 <= resolution.delay_ms <= 100_000
 

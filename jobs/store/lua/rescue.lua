@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- Takes jobs back from workers that were seen not to renew: to `ready`, or to `failed` as poison.
 -- keys: ready grouped turns blocked alarms holding later leases body record result completed failed cancelled expired parked expiry config unique uniques progress logs stats events waiters wake shared_holding
--- args: now:int most_losses:int age:int most:int most_bytes:int line:str rest:list
---   age, most, most_bytes: retention of failed jobs; line: the history line of a lost delivery
+-- args: now:int most_losses:int age:int most:int most_bytes:int cancelled_age:int cancelled_most:int cancelled_bytes:int line:str rest:list
+--   age, most, most_bytes: retention of failed jobs, and the same of cancelled ones
+--   line: the history line of a lost delivery
 --   rest, two a job: id, the deadline that was seen
 -- returns: one character a job: 0 renewed or ended meanwhile, 1 waiting again, 2 failed, 3 cancelled
 -- include: time record tell wake count drop state place flow keep
@@ -23,7 +24,7 @@ for i = rest, #ARGV, 2 do
     tell('stalled', id, line)
     if bit.band(flags, CANCEL_ASKED) > 0 then
       verdict = '3'
-      finish('cancelled', id, line, false, packed, age, most, most_bytes)
+      finish('cancelled', id, line, false, packed, cancelled_age, cancelled_most, cancelled_bytes)
       count('cancelled', 1, of)
       tell('cancelled', id, line)
     elseif losses >= most_losses then

@@ -15,9 +15,9 @@ local function requeue(id, line, packed, verb, delay, of)
   local tail = tail_of(packed)
   append_line(id, line)
   flags = bit.bor(flags, HAS_HISTORY)
+  if verb == 'i' or verb == 's' or verb == 'l' then interruptions = math.min(65535, interruptions + 1) end
   count(COUNTERS[verb], 1, of)
   if verb == 'i' or verb == 'p' or verb == 'l' then
-    if verb == 'i' then interruptions = interruptions + 1 end
     if verb == 'l' then
       closed_ms = now + delay
       redis.call('HSET', config, 'closed', text_of(closed_ms))
