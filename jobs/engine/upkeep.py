@@ -48,8 +48,9 @@ class Upkeep(Loop):
 
 
 class Heartbeat(Upkeep):
-    """Keeps the worker in the registry of each of its queues, and says which have overdue jobs:
-    the wake-up for them was taken by a worker that died with it.
+    """Keeps the worker in the registry of each of its queues, and these on the list of queues,
+    from which somebody may have removed them; and says which have overdue jobs: the wake-up for
+    them was taken by a worker that died with it.
     """
 
     while_draining = True
@@ -72,6 +73,7 @@ class Heartbeat(Upkeep):
 
     async def run_once(self) -> None:
         """One heartbeat at every queue."""
+        await workers.add_queues(self.link.lane, self.link.client.prefix, list(self.queues))
         for name, keys in self.queues.items():
             data = self._describe(name)
             _, overdue = await workers.beat(self.link.lane, keys, self._worker, data, self.stale_ms)

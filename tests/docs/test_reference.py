@@ -115,7 +115,7 @@ def test_env_example_is_valid_as_it_stands(prefix: str, model: type[BaseModel]) 
 
 
 def test_every_variable_that_the_code_reads_is_documented() -> None:
-    shells = {"FORCE_COLOR", "NO_COLOR", "CLICOLOR", "TERM", "TZ", "SHELL"}
+    shells = {"FORCE_COLOR", "NO_COLOR", "CLICOLOR", "TERM", "TZ", "SHELL", "VISUAL", "EDITOR"}
     internal = {"JOBS_SUPERVISOR_FD"}  # from a supervisor to its own workers
     pattern = re.compile(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"|\"(JOBS_[A-Z_]+)\"")
     read = {

@@ -293,10 +293,14 @@ async def test_b154_obliterate_a_queue(client: Client, work: Work) -> None:
         await waiting
     await asyncio.wait_for(stopped.wait(), 10)
     assert sum((await queue.counts()).values()) == 0
-    assert "old" not in await client.queues()
+    await wait_until(lambda: listed(client, "old"), description="its worker names it again")
     again = await client.enqueue("endless", queue="old")
-    assert "old" in await client.queues()
     await wait_until(lambda: is_active(again), description="a worker serves the new queue")
+
+
+async def listed(client: Client, queue: str) -> bool:
+    """Whether the queue is on the list of queues."""
+    return queue in await client.queues()
 
 
 async def is_active(handle: Any) -> bool:
@@ -311,6 +315,9 @@ async def test_b154_nothing_is_left(client: Client, work: Work, post: Post) -> N
     await wait_until(lambda: no_workers(client), description="the worker left")
     assert await queue.obliterate(confirm="post") == 2
     assert not await untyped(client).exists(*queue_keys("post").all())
+    assert not await listed(client, "post")
+    await client.enqueue("letter", {"to": "Ada"}, queue="post")
+    assert await listed(client, "post"), "also for the client that removed it"
 
 
 async def no_workers(client: Client) -> bool:

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from redis.asyncio import Redis
 
 from jobs.states import TERMINAL, TRANSITIONS, State
+from jobs.store import pausing
 from jobs.store.queue import Ack, Limits, Verb
 from jobs.store.show import STATE_KEYS
 from tests.store.steps import FOREVER, LEASE, NOTHING, NOW, Steps
@@ -67,6 +68,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.before: dict[str, State] = {}
         self.held: list[tuple[str, int]] = []
         self.sequence = 0
+        self.paused = False
 
     def teardown(self) -> None:
         self.run(self.client.aclose())
@@ -132,9 +134,9 @@ class QueueMachine(RuleBasedStateMachine):
         answer = self.run(self.steps.step(worker, want=want))
         self.stage()
         line = [(j.priority, j.place, i) for i, j in self.jobs.items() if j.state is State.waiting]
-        expected = [job_id for *_, job_id in sorted(line)[:want]]
+        expected = [job_id for *_, job_id in sorted(line)[: 0 if self.paused else want]]
         assert [claimed.id for claimed in answer.jobs] == expected
-        assert answer.waiting == len(line) - len(expected)
+        assert answer.waiting == (0 if self.paused else len(line) - len(expected))
         for claimed in answer.jobs:
             job = self.jobs[claimed.id]
             assert claimed.record.token > job.token
@@ -238,6 +240,47 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.run(self.steps.unpark(job_id)) == int(job is not None)
         if job is not None:
             self.wait(job)
+
+    @rule(job_id=IDS)
+    def promote(self, job_id: str) -> None:
+        job = self.jobs.get(job_id)
+        assert self.run(self.steps.promote(job_id)) == [job and job.state]
+        if job is not None and job.state is State.delayed:
+            self.wait(job)
+
+    @rule(job_id=IDS)
+    def remove(self, job_id: str) -> None:
+        job = self.jobs.get(job_id)
+        goes = job is not None and job.state is not State.active
+        assert self.run(self.steps.remove(job_id)) == [(job and job.state, goes)]
+        if goes:
+            del self.jobs[job_id]
+
+    @rule(job_id=IDS, priority=st.integers(0, 3), delay=st.sampled_from([None, 0, 5, 60]))
+    def change(self, job_id: str, priority: int, delay: int | None) -> None:
+        due = -1 if delay is None else self.due(delay) if delay else 0
+        answer = self.run(self.steps.change(job_id, priority=priority, due_ms=due))
+        job = self.of(job_id, State.waiting, State.delayed)
+        if job is None:
+            parked = self.of(job_id, State.parked) if delay is None else None
+            assert answer.done == (parked is not None)
+            if parked is not None:
+                parked.priority = priority or parked.priority
+            return
+        assert answer == (job.state, True)
+        job.priority = priority or job.priority
+        if delay:
+            job.state, job.at = State.delayed, due
+        elif delay == 0 and job.state is State.delayed:
+            self.wait(job)
+
+    @rule()
+    def pause_or_resume(self) -> None:
+        turn = pausing.resume if self.paused else pausing.pause
+        args = () if self.paused else ("why",)
+        were = self.run(turn(self.client, self.steps.keys, [], *args, now_ms=self.steps.now))
+        assert were == [self.paused]
+        self.paused = not self.paused
 
     @rule(ms=st.sampled_from([1, 10, 100]))
     def time_passes(self, ms: int) -> None:
