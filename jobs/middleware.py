@@ -142,11 +142,21 @@ async def surround(
     try:
         return await outermost(call, step)
     except Exception as error:
-        if error is step.error or isinstance(error, meant):
+        if error is step.error or isinstance(error, meant) or _gave_up(step.error):
             raise
         name = getattr(outermost, "__qualname__", repr(outermost))
         logger.exception("the middleware %s failed; the job goes on without it", name)
         return await step.outcome()
+
+
+def _gave_up(error: BaseException | None) -> bool:
+    """Whether a middleware itself has cancelled what is inside, as by `asyncio.timeout`.
+
+    Nothing is left then to go on with, and the error that it raises instead is the one that counts.
+    A cancellation from outside, such as that of the job, stays what it is.
+    """
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and not (task and task.cancelling())
 
 
 # -- enqueue --------------------------------------------------------------------------------

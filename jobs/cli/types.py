@@ -18,7 +18,7 @@ def types(cli: Cli) -> None:
     from jobs.cli import application
 
     app = application.load(cli)
-    functions = [app.functions[name] for name in sorted(app.functions)]
+    functions = [f for name, f in sorted(app.functions.items()) if name == f.name]  # no aliases
     if cli.json:
         return cli.document(types=[_entry(app, function) for function in functions])
     if cli.quiet:
@@ -65,6 +65,7 @@ def _entry(app: Application, function: Function) -> dict[str, Any]:
     options = options_of(app, function)
     return {
         "name": function.name,
+        "aliases": list(function.aliases),
         "description": function.description,
         "queue": function.queue,
         "attempts": options.attempts,

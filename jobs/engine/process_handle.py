@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import os
@@ -321,4 +322,5 @@ def _log(entry: dict[str, Any]) -> None:
     record = logging.makeLogRecord(entry)
     target = logging.getLogger(record.name)
     if target.isEnabledFor(record.levelno):
-        target.handle(record)
+        # The socket is served in the context of the job that was the first in this process.
+        contextvars.Context().run(target.handle, record)
