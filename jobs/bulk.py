@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from jobs import clock
+from jobs.actions import (
+    ARCHIVE,
+    CANCEL,
+    CHANGE_PRIORITY,
+    PROMOTE,
+    REMOVE,
+    RETRY,
+    Action,
+    BulkResult,
+    Progress,
+)
 from jobs.connections import asks_server
 from jobs.editing import check_priority
 from jobs.errors import InvalidFilter, JobNotFound, UnsafeAll, WrongState
@@ -18,7 +29,7 @@ from jobs.letter_files import Sink, document
 from jobs.options import RateLimit
 from jobs.queues import QueueView
 from jobs.search import Search, check_limit, server_ms
-from jobs.states import TERMINAL, State
+from jobs.states import State
 from jobs.store import control
 from jobs.store._script import MAX_ITEMS, AsyncCommands
 from jobs.store.show import StoredJob, read_jobs
@@ -30,61 +41,6 @@ PORTION_MS = 200
 
 #: The end that those hear of who wait for a job that is removed before its own.
 REMOVED = b'{"outcome":"cancelled","reason":"removed"}'
-_LIVE = frozenset({State.waiting, State.delayed, State.parked, State.active})
-_REMOVABLE = TERMINAL | _LIVE - {State.active}
-
-
-class Action(NamedTuple):
-    """What is done to jobs, and to those in which states."""
-
-    name: str
-    allowed: frozenset[State]
-    usual: frozenset[State]  #: where the filter names no states
-
-
-RETRY = Action("retry", TERMINAL, frozenset({State.failed}))
-CANCEL = Action("cancel", _LIVE, _LIVE)
-REMOVE = Action("remove", _REMOVABLE, _REMOVABLE)
-PROMOTE = Action("promote", frozenset({State.delayed}), frozenset({State.delayed}))
-ARCHIVE = Action("archive", frozenset({State.failed}), frozenset({State.failed}))
-_LINED = frozenset({State.waiting, State.delayed})
-CHANGE_PRIORITY = Action("change the priority of", _LINED, _LINED)
-
-
-class Progress(NamedTuple):
-    """How far an action is; `failed` jobs were elsewhere when their turn came."""
-
-    done: int
-    failed: int
-    total: int
-
-
-@dataclass(slots=True)
-class BulkResult:
-    """What came of an action on many jobs.
-
-    Args:
-        action: its name.
-        total: how many jobs matched at its start.
-        done: how many of them it was done to; 0 in a dry run.
-        failed: how many of them were gone, or in another state, when their turn came.
-        ids: those it was done to; in a dry run, would be.
-        dry_run: whether nothing was done.
-    """
-
-    action: str
-    total: int
-    done: int = 0
-    failed: int = 0
-    ids: list[str] = field(default_factory=list)
-    dry_run: bool = False
-
-    @property
-    def partial(self) -> bool:
-        """Whether some of the jobs could not be acted on."""
-        return not self.dry_run and self.done < self.total
-
-
 #: Told after every portion.
 OnProgress = Callable[[Progress], object]
 #: Does something to jobs of one queue; the state in which each was found, `None` for one to
@@ -249,7 +205,6 @@ class Bulk:
 
         return await self.act_with(CHANGE_PRIORITY, act, on_progress, dry_run=dry_run)
 
-    @asks_server
     async def archive(
         self, sink: Sink, *, on_progress: OnProgress | None = None, dry_run: bool = False
     ) -> BulkResult:
@@ -259,10 +214,22 @@ class Bulk:
         Raises:
             The same as `retry`, and whatever the sink raises: those jobs stay.
         """
+        try:
+            return await self._archive(sink, on_progress, dry_run=dry_run)
+        except _SinkFailed as failed:
+            raise failed.error from failed.error.__cause__
+
+    @asks_server
+    async def _archive(
+        self, sink: Sink, on_progress: OnProgress | None, *, dry_run: bool
+    ) -> BulkResult:
         before_ms = await server_ms(self._client.lane)
 
         async def act(view: QueueView, jobs: Sequence[StoredJob]) -> Sequence[State | None]:
-            await sink([document(view.shelf.read(job)) for job in jobs])
+            try:
+                await sink([document(view.shelf.read(job)) for job in jobs])
+            except Exception as error:
+                raise _SinkFailed(error) from error
             # One that came back meanwhile and failed again ended later: it stays.
             return await remove_found(self._client.lane, view, jobs, before_ms)
 
@@ -350,6 +317,14 @@ class Bulk:
         states = await act(view, fitting) if fitting else ()
         pairs = zip(fitting, states, strict=False)
         return [job.id for job, state in pairs if state in action.allowed]
+
+
+class _SinkFailed(Exception):
+    """The sink of an archive raised an error, which may be of any kind."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(str(error))
 
 
 async def remove_found(

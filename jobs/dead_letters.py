@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from jobs.bulk import Bulk, BulkResult, OnProgress, Source
+from jobs.actions import BulkResult
+from jobs.bulk import Bulk, OnProgress, Source
 from jobs.durations import Duration
 from jobs.errors import InvalidFilter, UnsafeAll, WrongState
 from jobs.filters import Filter

@@ -19,7 +19,8 @@ from jobs.states import State
 
 if TYPE_CHECKING:
     from jobs import Client, Filter
-    from jobs.bulk import Bulk, BulkResult, OnProgress
+    from jobs.actions import BulkResult
+    from jobs.bulk import Bulk, OnProgress
 
 
 class Do(Protocol):

@@ -19,7 +19,8 @@ from jobs.states import State
 
 if TYPE_CHECKING:
     from jobs import Client, DeadLetter, Filter
-    from jobs.bulk import Bulk, BulkResult, OnProgress
+    from jobs.actions import BulkResult
+    from jobs.bulk import Bulk, OnProgress
     from jobs.cli.application import Application
 
 Format = Literal["jsonl", "csv"]

@@ -26,7 +26,7 @@ LOOK_S = 1.0
 #: After an error that will not go away by itself.
 PAUSE_S = 30.0
 #: A worker that dies is followed by another after this time.
-TURN_MS = 10_000
+TURN_MS = 5_000
 #: The id of a call stays taken for so long, so that no letter is told of twice.
 ID_TTL = "1d"
 PREFIX = "dead:"

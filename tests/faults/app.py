@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from jobs import Context, Queue, Skip, Snooze, Worker, fixed, job
+from jobs import Context, DeadLetter, Queue, Skip, Snooze, Worker, fixed, job
 from tests.helpers.ledger import Ledger
 from tests.helpers.processes import QUEUE
 
@@ -115,6 +115,20 @@ async def poison(ctx: Context, how: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@job("doomed", queue=QUEUE, attempts=1)
+async def doomed(ctx: Context) -> None:
+    """Fails for good."""
+    note("start", ctx)
+    raise RuntimeError("as it must")
+
+
+@job("mourn", queue=QUEUE)
+async def mourn(ctx: Context, letter: DeadLetter) -> None:
+    """Told of a dead letter."""
+    await asyncio.sleep(0.01)
+    Book.ledger.note("effect", letter.job_id, ctx.token)
+
+
 @job("novel", queue=QUEUE)
 async def novel(ctx: Context) -> None:
     """A function that only the new release has."""
@@ -124,7 +138,7 @@ async def novel(ctx: Context) -> None:
 
 
 OLD = [work, hold, late, flaky, snoozer, block, poison]
-APPS = {"old": OLD, "new": [*OLD, novel]}
+APPS = {"old": OLD, "new": [*OLD, novel], "letters": [poison, doomed, mourn]}
 
 
 async def up(ctx: dict[Any, Any]) -> None:
@@ -147,7 +161,13 @@ def make_worker(settings: dict[str, Any]) -> Worker:
     Book.ledger = Ledger(Path(settings["ledger"]))
     return Worker(
         functions=APPS[settings.get("app", "old")],
-        queues=[Queue(QUEUE, concurrency=settings.get("concurrency", 20))],
+        queues=[
+            Queue(
+                QUEUE,
+                concurrency=settings.get("concurrency", 20),
+                dead_letter=settings.get("dead_letter"),
+            )
+        ],
         lease=settings["lease"],
         job_completion_wait=settings.get("grace", 5),
         on_startup=up,
