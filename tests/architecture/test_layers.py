@@ -26,6 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "payloads", "dead_letters", "fingerprints", "letter_files", "letters",
         "lane", "sender", "signature", "keyed", "conflicts", "limiter",
         "arq_client", "depends", "emitting", "once", "routers",
+        "prometheus", "fleet", "explain",
     ),
     "engine": ("engine",),
     "features": ("schedules", "flows", "workflows"),
