@@ -141,10 +141,11 @@ def stale(subject: Subject) -> None:
 
 def blocks(subject: Subject | None, where: str, waited_s: float) -> None:
     """The event loop has not run for a while; `subject` is the job whose code is on its stack."""
+    facts = {"event": "blocks", "where": where, "waited_s": round(waited_s, 1)}
     if subject is not None:
-        _log(logging.WARNING, subject, BLOCKS, waited_s, where)
+        _log(logging.WARNING, subject, BLOCKS, waited_s, where, facts=facts)
     else:
-        logger.warning(BLOCKS, "code outside of jobs", waited_s, where)
+        logger.warning(BLOCKS, "code outside of jobs", waited_s, where, extra=facts)
 
 
 def _log(
