@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from jobs.errors import Skip as Skip
     from jobs.errors import Snooze as Snooze
     from jobs.filters import Filter as Filter
+    from jobs.fleet import Fleet as Fleet
     from jobs.functions import JobFunction as JobFunction
     from jobs.functions import job as job
     from jobs.handle import Job as Job
@@ -73,6 +74,7 @@ _HOMES = {
     "Event": "jobs.emitting",
     "Fail": "jobs.errors",
     "Filter": "jobs.filters",
+    "Fleet": "jobs.fleet",
     "Job": "jobs.handle",
     "JobFailed": "jobs.errors",
     "JobFunction": "jobs.functions",
@@ -125,6 +127,7 @@ __all__ = [
     "Event",
     "Fail",
     "Filter",
+    "Fleet",
     "Job",
     "JobFailed",
     "JobFunction",

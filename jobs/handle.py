@@ -13,6 +13,7 @@ from arq.jobs import JobDef, JobResult, JobStatus
 from jobs.durations import Duration
 from jobs.editing import Payload
 from jobs.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
+from jobs.explain import Explanation
 from jobs.job_control import JobControl, QueueOfJobs
 from jobs.states import TERMINAL, State
 from jobs.store.results import End
@@ -191,6 +192,14 @@ class Job(JobControl, arq.jobs.Job, Generic[R]):
             JobNotFound: the queue does not hold it.
         """
         return await self._source.job_info(self._queue_name, self.job_id)
+
+    async def explain(self) -> Explanation:
+        """Why the job is not running, and when it will.
+
+        Raises:
+            JobNotFound: the queue does not hold it.
+        """
+        return await self._view.explain(self.job_id)
 
     async def status(self) -> JobStatus:
         """The state in arq's words."""

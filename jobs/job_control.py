@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from jobs.durations import Duration
 from jobs.editing import Payload
 from jobs.errors import JobNotFound, WrongState
+from jobs.explain import Explanation
 from jobs.states import TERMINAL, State
 
 
@@ -28,6 +29,9 @@ class QueueOfJobs(Protocol):
 
     async def change(self, job_id: str, **changes: Any) -> State:
         """Edit a job that waits."""
+
+    async def explain(self, job_id: str) -> Explanation:
+        """Why a job is not running."""
 
     async def duplicate(self, job_id: str, **changes: Any) -> Any:
         """Enqueue a copy; its handle."""

@@ -60,7 +60,7 @@ class QueueKeys:
     workers: str  #: hash worker -> JSON of its last heartbeat; leave, prune
     schedules: str  #: hash name -> JSON of a stored schedule; its removal
     ticks: str  #: hash schedule -> last fired instant, ms; never
-    stats: str  #: hash `<minute>:<counter>` -> count; prune
+    stats: str  #: hash `<minute>:<counter>|<function>`, then by hour, by day and for ever; prune
     progress: str  #: hash id -> JSON of the last progress; with the job
     logs: str  #: hash id -> lines that the job wrote, the newest; with the job
     events: str  #: stream of transitions, bounded; written while somebody listens

@@ -22,6 +22,11 @@ logger = logging.getLogger("jobs.worker")
 #: Fields of a record that belong to a job.
 FIELDS = ("job_id", "function", "queue", "attempt", "worker")
 
+BLOCKS = (
+    "! %s blocks the event loop (%.1f s so far) at %s: nothing else of this worker goes on "
+    "meanwhile; use a plain `def`, which runs in a thread, or await"
+)
+
 
 class Subject(Protocol):
     """What a line says of its job."""
@@ -132,6 +137,15 @@ def stale(subject: Subject) -> None:
     """The end of an attempt was refused: its lease belongs to another worker now."""
     line = "! %s ended after its lease was lost; its result is void"
     _log(logging.WARNING, subject, line, facts={"event": "lost"})
+
+
+def blocks(subject: Subject | None, where: str, waited_s: float) -> None:
+    """The event loop has not run for a while; `subject` is the job whose code is on its stack."""
+    facts = {"event": "blocks", "where": where, "waited_s": round(waited_s, 1)}
+    if subject is not None:
+        _log(logging.WARNING, subject, BLOCKS, waited_s, where, facts=facts)
+    else:
+        logger.warning(BLOCKS, "code outside of jobs", waited_s, where, extra=facts)
 
 
 def _log(

@@ -46,6 +46,11 @@ class Loop(ABC):
         """Begin; the first run is at once."""
         self._task = asyncio.create_task(self._turn_for_ever(), name=f"jobs-{self.name}")
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._task is not None
+
     async def stop(self) -> None:
         """End, also in the middle of a run."""
         if self._task is not None:

@@ -11,12 +11,14 @@ from pydantic_core import from_json
 from jobs import clock
 from jobs.codec import Deserializer, decode_body
 from jobs.connections import asks_server
+from jobs.durations import Duration, to_ms
 from jobs.editing import Writer
 from jobs.errors import InvalidOption, JobNotFound, UnreadableBody
+from jobs.explain import Explanation, explain_job
 from jobs.filters import Filter
 from jobs.handle import JobInfo
 from jobs.keys import control_channel, queue_keys
-from jobs.metrics import QueueMetrics, read_metrics
+from jobs.metrics import Point, QueueMetrics, read_history, read_metrics
 from jobs.queue_control import QueueControl
 from jobs.search import BOUND, Page, Shelf, search
 from jobs.states import TERMINAL, State
@@ -68,14 +70,47 @@ class QueueView(QueueControl):
         return (await show.size(self._client, self._keys)).counts
 
     @asks_server
-    async def metrics(self) -> QueueMetrics:
-        """Counts, rates and times of the queue."""
-        return await read_metrics(self._client, self.name, self._keys)
+    async def metrics(self, since: Duration = "1h") -> QueueMetrics:
+        """Counts, rates and times of the queue and of each function.
+
+        Args:
+            since: how far back what has ended is counted: 1 minute to 90 days; over 3 hours in
+                whole hours, over 7 days in whole days. Default 1 hour.
+
+        Raises:
+            InvalidOption: `since` is no such duration.
+        """
+        window_ms = to_ms(since, what="since")
+        return await read_metrics(self._client, self.name, self._keys, window_ms)
+
+    @asks_server
+    async def history(self, days: int = 90) -> list[Point]:
+        """What was enqueued and what ended on each of the last days (UTC), the oldest first.
+
+        Args:
+            days: 1 to 90, today included. Default 90.
+
+        Raises:
+            InvalidOption: `days` is out of this range.
+        """
+        return await read_history(self._client, self._keys, days)
+
+    @asks_server
+    async def priorities(self) -> dict[int, int]:
+        """How many jobs wait at each priority, the first to run first; in a queue with ageing,
+        where they stand in line by time, all are under 0.
+        """
+        return await show.levels(self._client, self._keys)
+
+    @asks_server
+    async def memory(self) -> int:
+        """Bytes that the queue takes in the server, estimated from samples."""
+        return await show.memory(self._client, self._keys)
 
     @asks_server
     async def workers(self) -> list[workers.WorkerInfo]:
-        """The workers that serve the queue, by their last heartbeat."""
-        return await workers.workers(self._client, self._keys)
+        """The live workers that serve the queue, each by its last heartbeat."""
+        return await workers.live_workers(self._client, self._keys)
 
     @asks_server
     async def job(self, job_id: str) -> JobInfo:
@@ -110,6 +145,15 @@ class QueueView(QueueControl):
                 for info in page:
                     yield info
                 start += MAX_ITEMS
+
+    @asks_server
+    async def explain(self, job_id: str) -> Explanation:
+        """Why a job is not running, and when it will.
+
+        Raises:
+            JobNotFound: the queue does not hold it.
+        """
+        return await explain_job(self._client, self.name, self._prefix, job_id, self._deserializer)
 
     @asks_server
     async def limits(self) -> LimitsInfo:

@@ -16,6 +16,7 @@ from jobs.cli import (
     dev,
     doctor,
     enqueue,
+    explain,
     job_control,
     letter_files,
     limits,
@@ -23,8 +24,10 @@ from jobs.cli import (
     many,
     metrics,
     queue_control,
+    queues,
     types,
     worker,
+    workers,
 )
 from jobs.cli.acting import by_filter
 from jobs.cli.command import (
@@ -43,6 +46,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("metrics", metrics.metrics, JOBS),
     ("list", looking.list_jobs, JOBS),
     ("show", looking.show, JOBS),
+    ("explain", explain.explain, JOBS),
     ("wait", looking.wait, JOBS),
     ("retry", by_filter(job_control.retry, "retry"), JOBS),
     ("duplicate", job_control.duplicate, JOBS),
@@ -58,6 +62,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("obliterate", queue_control.obliterate, QUEUES),
     ("worker", worker.worker, RUN),
     ("dev", dev.dev, RUN),
+    ("health", workers.health, RUN),
     ("doctor", doctor.doctor, PLUMBING),
     ("bench", bench.bench, PLUMBING),
     ("shell-init", about.shell_init, PLUMBING),
@@ -78,10 +83,20 @@ LIMITS: list[tuple[str, Command]] = [
     ("list", limits.list_limits),
     ("reset", limits.reset_limit),
 ]
+OF_QUEUES: list[tuple[str, Command]] = [("list", queues.list_queues), ("show", queues.show_queue)]
+OF_WORKERS: list[tuple[str, Command]] = [
+    ("list", workers.list_workers),
+    ("show", workers.show_worker),
+    ("quiet", workers.quiet),
+    ("resume", workers.resume),
+    ("concurrency", workers.concurrency),
+    ("stop", workers.stop),
+]
 CLASSES = {"metrics": metrics.MetricsCommand}
-ORDER = ["enqueue", "metrics", "list", "show", "wait", "retry", "duplicate", "promote",
-         "change", "cancel", "remove", "dlq", "types", "pause", "resume", "drain", "clean",
-         "obliterate", "limits", "worker", "dev", "doctor", "bench", "config"]  # fmt: skip
+ORDER = ["enqueue", "metrics", "list", "show", "explain", "wait", "retry", "duplicate", "promote",
+         "change", "cancel", "remove", "dlq", "types", "queues", "pause", "resume", "drain",
+         "clean", "obliterate", "limits", "worker", "workers", "dev", "health", "doctor", "bench",
+         "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):
@@ -110,10 +125,15 @@ def build(*, rich: bool | None = None) -> typer.Typer:
     for name, function in DEAD_LETTERS:
         _add(letters, name, function, "Commands")
     app.add_typer(letters, name="dlq", rich_help_panel=JOBS)
-    limited = _group("Limits of concurrency and rates.", rich)
-    for name, function in LIMITS:
-        _add(limited, name, function, "Commands")
-    app.add_typer(limited, name="limits", rich_help_panel=JOBS)
+    for group, text, members, panel in (
+        ("limits", "Limits of concurrency and rates.", LIMITS, JOBS),
+        ("queues", "The queues: how full, how old, how fast.", OF_QUEUES, QUEUES),
+        ("workers", "The live workers: what they run, and how to steer them.", OF_WORKERS, RUN),
+    ):
+        made = _group(text, rich)
+        for name, function in members:
+            _add(made, name, function, "Commands")
+        app.add_typer(made, name=group, rich_help_panel=panel)
     settings = _group("The settings of this program.", rich)
     _add(settings, "show", config.config_show, "Commands")
     app.add_typer(settings, name="config", rich_help_panel=PLUMBING)

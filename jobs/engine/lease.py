@@ -16,6 +16,7 @@ import redis
 
 from jobs import clock
 from jobs.connections import trouble
+from jobs.engine.loop_watch import LoopWatch
 from jobs.keys import QueueKeys
 from jobs.store._script import MAX_ITEMS
 from jobs.store.queue import Verdict, renew
@@ -24,6 +25,8 @@ logger = logging.getLogger("jobs.lease")
 
 #: A lease is renewed this often in its length.
 RENEWALS = 3
+#: Seconds between two looks at the loop, at most.
+LOOK_S = 0.25
 
 
 class Held(Protocol):
@@ -38,6 +41,8 @@ class Held(Protocol):
 
 #: Called with a queue and (id, token) of each lease that is meant.
 Report = Callable[[str, list[tuple[str, int]]], None]
+#: Called with the blocking client of the thread.
+OnBlocked = Callable[[redis.Redis], None]
 
 
 class LeaseKeeper:
@@ -66,8 +71,11 @@ class LeaseKeeper:
         self._held: dict[str, Mapping[str, Held]] = {}
         self._keys: dict[str, QueueKeys] = {}
         self._ended = Event()
-        self._loop_seen_s = clock.mono()
+        self.watch = LoopWatch(loop)
         self._stuck = False
+        #: Called in the thread while something blocks the loop: when that is noticed, and at
+        #: every renewal.
+        self.on_blocked: OnBlocked = lambda _: None
         self._thread = Thread(target=self._run, name="jobs-lease", daemon=True)
 
     def start(self) -> None:
@@ -91,33 +99,37 @@ class LeaseKeeper:
     def _run(self) -> None:
         client = self._connect()
         interval_s = self._lease_ms / 1000 / RENEWALS
-        pause_s = interval_s
-        while not self._ended.wait(pause_s):
+        due_s = clock.mono() + interval_s
+        while not self._ended.wait(min(LOOK_S, interval_s / 4)):
             try:
-                self._watch_loop()
-                self._renew_all(client)
-                pause_s = interval_s
+                found = self._watch_loop()
+                is_due = clock.mono() >= due_s
+                if is_due:
+                    self._renew_all(client)
+                    due_s = clock.mono() + interval_s
+                if found or (is_due and self.watch.is_blocked):
+                    self.on_blocked(client)
             except Exception as error:
                 if trouble(error) is None:
                     logger.exception("the lease thread met an error of its own and goes on")
-                pause_s = interval_s / 10
+                due_s = clock.mono() + interval_s / 10
         client.close()
 
-    def _watch_loop(self) -> None:
-        """The loop answers by calling back; `_loop_seen_s` is when it last did."""
-        lag_s = clock.mono() - self._loop_seen_s
-        stuck = lag_s > 2 * self._lease_ms / 1000 / RENEWALS + 1
+    def _watch_loop(self) -> bool:
+        """Look after the loop; whether something was found now that blocks it."""
+        if self._loop.is_closed():
+            return False
+        found = self.watch.look()
+        silent_s = self.watch.silent_s
+        stuck = silent_s > 2 * self._lease_ms / 1000 / RENEWALS + 1
         if stuck and not self._stuck:
             logger.error(
                 "the event loop has not run for %.1f s: a job blocks it; leases are kept until "
                 "the jobs' own timeouts (use a plain `def`, which runs in a thread)",
-                lag_s,
+                silent_s,
             )
         self._stuck = stuck
-        self._call(self._loop_answers)
-
-    def _loop_answers(self) -> None:
-        self._loop_seen_s = clock.mono()
+        return found
 
     def _renew_all(self, client: redis.Redis) -> None:
         for queue, held in list(self._held.items()):

@@ -115,8 +115,7 @@ class Producer:
         self._request = 0
         self._before = self._lately = 0
         self._ahead = 0
-        limited = station.queue.rate is not None or station.budget.left is not None
-        self._exact = limited or station.concurrency == 1
+        self._limited = station.queue.rate is not None or station.budget.left is not None
         self._loop = asyncio.get_running_loop()
         self._kick = asyncio.Event()
         self._looks = False
@@ -239,7 +238,8 @@ class Producer:
         """
         if not self.taking:
             return 0
-        ahead = 0 if self._exact else min(self._ahead, MAX_ITEMS)
+        exact = self._limited or self.station.concurrency == 1
+        ahead = 0 if exact else min(self._ahead, MAX_ITEMS)
         want = self.station.concurrency + ahead - len(self.slots.runs) - self._reserved
         return max(0, self.station.budget.grant(min(want, MAX_ITEMS)))
 

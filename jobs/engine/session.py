@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +18,12 @@ from jobs.durations import to_ms
 from jobs.emitting import note_subscriptions
 from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Bench, Executor
+from jobs.engine.helm import Helm
 from jobs.engine.lease import LeaseKeeper
 from jobs.engine.letter_teller import LetterTeller
 from jobs.engine.link import Link
 from jobs.engine.outcome import Why
+from jobs.engine.presence import Mode, Presence
 from jobs.engine.producer import Budget, Counters, Producer, Station
 from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep
 from jobs.kept import Retention, retention_of
@@ -31,6 +31,7 @@ from jobs.keys import DEFAULT_QUEUE, QueueKeys, control_channel, queue_keys
 from jobs.limits import scopes
 from jobs.options import Queue
 from jobs.store import limits, workers
+from jobs.store.commands import EVERY_WORKER, read_command
 from jobs.store.control import read_request
 from jobs.subscription import Subscription
 from jobs.tasks import end_tasks
@@ -60,6 +61,12 @@ class Setup:
     counters: Counters
     budget: Budget
     connect_blocking: Callable[[], Any]
+    #: Stops the worker, with so many seconds of grace (`None`: its own).
+    stop: Callable[[float | None], None]
+    #: Kind and version of the server.
+    server: str = "?"
+    #: Whether the worker claims jobs from its start; else it is quiet until told.
+    autorun: bool = True
 
 
 class Session:
@@ -75,17 +82,41 @@ class Session:
         self._declared = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._leases = LeaseKeeper(
-            setup.connect_blocking, setup.lease_ms, loop, self._on_lost, self._on_cancel
+            setup.connect_blocking,
+            setup.lease_ms,
+            loop,
+            self._on_lost,
+            self._on_cancel,
         )
         self._deadlines = Deadlines(loop)
         self.producers = {name: self._producer(name) for name in setup.queues}
+        self._presence = Presence(
+            setup.worker,
+            self.producers,
+            self.keys,
+            self._leases.watch,
+            functions=setup.bench.functions,
+            server=setup.server,
+            stale_ms=_stale_ms(setup),
+        )
+        self._leases.on_blocked = self._presence.beat_while_blocked
         self._control = Subscription(setup.client, self._on_control, lambda: None)
         self._channels = {control_channel(n, setup.client.prefix): n for n in setup.queues}
-        self._loops: list[Upkeep] = [*self._upkeep(), *extra_loops(self.link)]
+        self._heartbeat = Heartbeat(
+            self.link,
+            self.keys,
+            worker=setup.worker,
+            interval_s=setup.lease_ms / 2000,
+            describe=self._presence.describe,
+            on_overdue=lambda name: self.producers[name].look(),
+        )
+        self._loops: list[Upkeep] = [self._heartbeat, *self._upkeep(), *extra_loops(self.link)]
         self._tasks: list[asyncio.Task[None]] = []
         self._introduction: asyncio.Task[None] | None = None
-        self._started_at = clock.now_ms()
         self.hurry = asyncio.Event()
+        self.helm = Helm(self.producers, self._presence, self._heartbeat, setup.stop)
+        if not setup.autorun:
+            self.helm.turn(Mode.quiet)
 
     def _keys(self, name: str) -> QueueKeys:
         shared = any("@" in rules for rules in self._rules[name].values())
@@ -114,14 +145,6 @@ class Session:
         setup, keys = self.setup, self.keys
         bench = setup.bench
         return [
-            Heartbeat(
-                self.link,
-                keys,
-                worker=setup.worker,
-                interval_s=setup.lease_ms / 2000,
-                describe=self._describe,
-                on_overdue=lambda name: self.producers[name].look(),
-            ),
             Rescuer(
                 self.link,
                 keys,
@@ -224,9 +247,8 @@ class Session:
             task.result()
 
     def take_no_more(self) -> None:
-        """Claim nothing any more."""
-        for producer in self.producers.values():
-            producer.take_no_more()
+        """Claim nothing any more: the worker stops."""
+        self.helm.turn(Mode.stopping)
 
     async def stop(self, grace_s: float) -> None:
         """Stop claiming, let jobs finish for `grace_s` seconds, release the rest, write all acks.
@@ -241,6 +263,7 @@ class Session:
         await self._finish(FLUSH_S, hurried=False)
         await end_tasks(*self._tasks, self._introduction)
         await self._stop_loops(draining=True)
+        await self.helm.aclose()
         await self._flush()
         self._leases.stop()
         await self._control.aclose()
@@ -300,6 +323,17 @@ class Session:
     # -- news ------------------------------------------------------------------------------
 
     def _on_control(self, channel: str, data: bytes) -> None:
+        """Hear a wish; what cannot be read must not end the listening."""
+        try:
+            self._hear(channel, data)
+        except Exception as error:  # noqa: BLE001 -- any program may write to the channel
+            logger.warning("a message on %s is not understood: %r", channel, error)
+
+    def _hear(self, channel: str, data: bytes) -> None:
+        if command := read_command(data):
+            if command.worker in (self.setup.worker, EVERY_WORKER):
+                self.helm.obey(command)
+            return
         job_id, line = read_request(data)
         reason = str(from_json(line).get("reason", ""))
         self.producers[self._channels[channel]].stop_one(job_id, Why.cancel, detail=reason)
@@ -312,17 +346,10 @@ class Session:
         for job_id, token in leases:
             self.producers[queue].stop_one(job_id, Why.cancel, token=token)
 
-    def _describe(self, name: str) -> dict[str, Any]:
-        producer = self.producers[name]
-        return {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started_ms": self._started_at,
-            "running": len(producer.slots.runs),
-            "concurrency": producer.station.concurrency,
-            "taking": producer.taking,
-            "queues": list(self.producers),
-        }
+
+def _stale_ms(setup: Setup) -> int:
+    """A worker counts as dead when it has missed three heartbeats."""
+    return setup.lease_ms * 3 // 2
 
 
 def _rules(setup: Setup, queue: str) -> dict[str, str]:

@@ -93,6 +93,11 @@ class Slots:
             self._forget(run)
             self._on_end(run, unbegun(run))
 
+    def resize(self, concurrency: int) -> None:
+        """Run so many jobs at once from now on; what runs is not disturbed."""
+        self.concurrency = concurrency
+        self._fill_soon()
+
     @property
     def waiting(self) -> int:
         """How many stand in line."""

@@ -22,8 +22,6 @@ from jobs.store.show import read_bodies
 
 logger = logging.getLogger("jobs.worker")
 
-#: Statistics of single minutes are kept this long.
-STATS_MS = 24 * 3600 * 1000
 PRUNE_S = 120.0
 #: Parked jobs looked at in one turn.
 PARKED_PAGES = 10
@@ -236,8 +234,6 @@ class Pruner(Upkeep):
         for keys in self.queues.values():
             cursor, jobs = "0", MAX_ITEMS
             while jobs == MAX_ITEMS or cursor != "0":
-                jobs, cursor = await store.prune(
-                    self.link.client, keys, stats_ms=STATS_MS, cursor=cursor
-                )
+                jobs, cursor = await store.prune(self.link.client, keys, cursor=cursor)
                 removed += jobs
         return removed

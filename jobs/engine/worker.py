@@ -36,6 +36,7 @@ from jobs.engine.processes import ProcessPool, process_count
 from jobs.engine.producer import Budget, Counters
 from jobs.engine.session import Session, Setup, thread_pool
 from jobs.engine.signals import ArqSignals, SignalTrap
+from jobs.engine.steering import Steering
 from jobs.engine.upkeep import Upkeep
 from jobs.errors import JobsError
 from jobs.ids import new_name
@@ -53,7 +54,7 @@ GRACE_S = 25
 GOODBYE_S = 2.0
 
 
-class Worker(ArqSignals, arq.worker.Worker):
+class Worker(ArqSignals, Steering, arq.worker.Worker):
     """Runs jobs from many queues.
 
     Args:
@@ -96,6 +97,7 @@ class Worker(ArqSignals, arq.worker.Worker):
         on_completed, on_failed, on_exhausted: told of each end of an attempt when it is
             recorded, with the context and the result or error; of a failed attempt, of the last
             one. An error of theirs is logged.
+        autorun: whether it claims jobs at once; else when `resume` is called. Default True.
 
     Raises:
         ConfigurationError, InvalidOption: a setting that cannot work.
@@ -144,7 +146,9 @@ class Worker(ArqSignals, arq.worker.Worker):
         on_completed: Listener | None = None,
         on_failed: Listener | None = None,
         on_exhausted: Listener | None = None,
+        autorun: bool = True,
     ) -> None:
+        self._autorun = autorun
         functions, cron_jobs = expand(functions, cron_jobs)
         self._middleware = check_middleware(middleware)
         self._enqueue_middleware = check_middleware(enqueue_middleware, "enqueue_middleware")
@@ -321,7 +325,7 @@ class Worker(ArqSignals, arq.worker.Worker):
         self._pool = client
         client.job_serializer, client.job_deserializer = self.job_serializer, self.job_deserializer
         client.middleware = self._enqueue_middleware or client.middleware
-        server = await startup.check(client)
+        self._server = server = await startup.check(client)
         logger.info(
             "worker %s on %s at %s serves %s with %d functions: %s",
             *(self.id, server, client.address, ", ".join(self.queues)),
@@ -358,6 +362,9 @@ class Worker(ArqSignals, arq.worker.Worker):
             counters=self._counters,
             budget=Budget(self.max_burst_jobs if limited else None),
             connect_blocking=lambda: blocking_client(client, client.settings),
+            stop=self.stop,
+            server=self._server,
+            autorun=self._autorun,
         )
 
     def _extra_loops(self, link: Link) -> list[Upkeep]:

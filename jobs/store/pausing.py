@@ -49,10 +49,10 @@ async def pauses(client: AsyncCommands, keys: QueueKeys) -> dict[str, Note]:
     scopes = {scope.decode(): text for scope, text in pairs}
     found = {"": paused} if paused else {}
     found |= {s.removeprefix(_FUNCTION): t for s, t in scopes.items() if s.startswith(_FUNCTION)}
-    return {name: _note(text) for name, text in found.items()}
+    return {name: read_note(text) for name, text in found.items()}
 
 
-def _note(text: bytes) -> Note:
+def read_note(text: bytes) -> Note:
     """The reason as `pause` writes it; any other text is the reason itself."""
     try:
         document = from_json(text)

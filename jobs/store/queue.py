@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from jobs.keys import QueueKeys
 from jobs.store._script import MAX_ITEMS, AsyncCommands, SyncCommands, script
 from jobs.store.record import Record, split_body, unpack_record
+from jobs.store.stats import DAYS_MS, HOURS_MS, MINUTES_MS
 
 #: Retention as the scripts take it: age in ms, count, bytes; -1 for no limit.
 Limits = tuple[int, int, int]
@@ -323,10 +324,11 @@ async def unpark(client: AsyncCommands, keys: QueueKeys, ids: Sequence[str]) -> 
 
 
 async def prune(
-    client: AsyncCommands, keys: QueueKeys, *, stats_ms: int, cursor: str = "0", now_ms: int = 0
+    client: AsyncCommands, keys: QueueKeys, *, cursor: str = "0", now_ms: int = 0
 ) -> tuple[int, str]:
     """Remove what is over its age; (jobs removed, cursor of the next call, "0" at the end)."""
-    removed, after = await script("prune")(client, keys, (now_ms, stats_ms, cursor))
+    args = (now_ms, MINUTES_MS, HOURS_MS, DAYS_MS, cursor)
+    removed, after = await script("prune")(client, keys, args)
     return removed, after.decode()
 
 

@@ -102,6 +102,12 @@ def grouped_id(member: bytes) -> str:
     return member[member.index(b"\x01") + 1 + _PLACE.size :].decode()
 
 
+def grouped_score(member: bytes) -> float:
+    """The place in line of a waiting job by its name in `grouped`."""
+    place: float = _PLACE.unpack_from(member, member.index(b"\x01") + 1)[0]
+    return place
+
+
 def split_body(data: bytes) -> tuple[int, bytes]:
     """(time of enqueue in ms by the server's clock, envelope) of a stored body."""
     return int.from_bytes(data[:ENQUEUED_BYTES]), data[ENQUEUED_BYTES:]

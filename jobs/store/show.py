@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.keys import QueueKeys
 from jobs.states import State
 from jobs.store._script import MAX_ITEMS, AsyncCommands, script
 from jobs.store.record import (
+    SPAN,
     Flow,
     Record,
     first_record,
     flow_of,
     grouped_id,
+    grouped_score,
     late_id,
     split_body,
     unpack_record,
 )
+from jobs.store.stats import MINUTE_MS, read_since
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -33,6 +38,9 @@ STATE_KEYS: dict[State, str] = {
     State.expired: "expired",
     State.parked: "parked",
 }
+
+#: Waiting jobs of groups that are read at once.
+PAGE = 1000
 
 #: States whose newest jobs are the interesting ones.
 _NEWEST_FIRST = frozenset(
@@ -129,15 +137,45 @@ async def size(client: AsyncCommands, keys: QueueKeys, *, now_ms: int = 0) -> Si
     return Size(counts, now, None if oldest < 0 else oldest)
 
 
+async def levels(client: Redis, keys: QueueKeys) -> dict[int, int]:
+    """How many jobs wait at each priority, the first to run first; those of a queue with ageing,
+    which stand in line by time, count as priority 0.
+    """
+    found: Counter[int] = Counter()
+    below = 0
+    ask: Any = client  # redis-py's hints know no "+inf"
+    while head := await ask.zrange(
+        keys.ready, below, "+inf", byscore=True, withscores=True, offset=0, num=1
+    ):
+        level = int(head[0][1] // SPAN)
+        below = (level + 1) * SPAN
+        found[level] += await client.zcount(keys.ready, level * SPAN, f"({below}")
+    for start in count(0, PAGE):
+        members = await client.zrange(keys.grouped, start, start + PAGE - 1)
+        found.update(int(grouped_score(member) // SPAN) for member in members)
+        if len(members) < PAGE:
+            return dict(sorted(found.items()))
+    return {}
+
+
+async def memory(client: Redis, keys: QueueKeys) -> int:
+    """Bytes of all keys of the queue; large ones are estimated from samples by the server."""
+    async with client.pipeline(transaction=False) as pipe:
+        for key in keys.all():
+            pipe.memory_usage(key)
+        found = await pipe.execute()
+    return sum(number or 0 for number in found)
+
+
 async def minute_counters(
     client: Redis, keys: QueueKeys, since_minute: int
 ) -> dict[int, dict[str, int]]:
-    """The counters of every minute from `since_minute` on: minute -> name -> count."""
+    """The counters of every minute from `since_minute` on, over all functions: minute -> name ->
+    count; minutes older than three hours may have been moved to their hours.
+    """
     minutes: dict[int, dict[str, int]] = {}
-    async for name, number in client.hscan_iter(keys.stats, count=1000):
-        minute, _, counter = name.decode().partition(":")
-        if int(minute) >= since_minute:
-            counters = minutes.setdefault(int(minute), {})
-            counter = counter.partition("|")[0]
-            counters[counter] = counters.get(counter, 0) + int(number)
+    since_ms = since_minute * MINUTE_MS - 1
+    for cell in await read_since(client, keys, since_ms, since_ms):
+        counters = minutes.setdefault(cell.start_ms // MINUTE_MS, {})
+        counters[cell.counter] = counters.get(cell.counter, 0) + cell.number
     return minutes

@@ -9,17 +9,30 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json, to_json
 
 from jobs.keys import SCHEMA_VERSION, QueueKeys, queues_key, schema_key
-from jobs.store._script import AsyncCommands, script
+from jobs.store._script import AsyncCommands, SyncCommands, script
 
 _BEAT = struct.Struct(">d")
+#: A worker that did not say how often it beats is dead after this time without a heartbeat.
+STALE_MS = 45_000
 
 
 class WorkerInfo(NamedTuple):
-    """One live worker at one queue."""
+    """One worker at one queue, by its last heartbeat.
+
+    `beat_ms` is when that was, by the server's clock. `data` is what the worker said of itself:
+    `host`, `pid`, `started_ms`, `versions`, `functions`, `queues`, `concurrency` (of this queue),
+    `running`, `jobs` (the first 20 of them: `id`, `function`, `since_ms`), `state` (taking,
+    quiet, stopping), `lag_ms` (the event loop's worst lag since the heartbeat before), `rss`
+    (bytes), `blocked` (the last time that a job blocked the event loop, if ever), `stale_ms`.
+    """
 
     id: str
     beat_ms: float
     data: dict[str, Any]
+
+    def is_alive(self, now_ms: float) -> bool:
+        """Whether it was heard of lately; `now_ms` is the server's time."""
+        return now_ms - self.beat_ms <= float(self.data.get("stale_ms", STALE_MS))
 
 
 async def agree_on_schema(client: AsyncCommands, prefix: str) -> int:
@@ -52,6 +65,13 @@ async def beat(
     return now, overdue == 1
 
 
+def beat_from_thread(
+    client: SyncCommands, keys: QueueKeys, worker: str, data: dict[str, Any], stale_ms: int
+) -> None:
+    """The same from a thread, for a worker whose event loop does not run."""
+    script("beat").call(client, keys, (0, worker, stale_ms, to_json(data)))
+
+
 async def leave(client: AsyncCommands, keys: QueueKeys, worker: str, stale_ms: int) -> int:
     """Take `worker` out of the registry; how many others are alive."""
     others: int = await script("leave")(client, keys, (0, worker, stale_ms))
@@ -59,14 +79,25 @@ async def leave(client: AsyncCommands, keys: QueueKeys, worker: str, stale_ms: i
 
 
 async def workers(client: AsyncCommands, keys: QueueKeys) -> list[WorkerInfo]:
-    """The registered workers of a queue, in the order of their ids."""
+    """The registered workers of a queue, in the order of their ids; some may have died."""
     flat = await client.execute_command("HGETALL", keys.workers)
     pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-    found = [
-        WorkerInfo(name.decode(), _BEAT.unpack_from(data)[0], from_json(data[_BEAT.size :]))
-        for name, data in pairs
-    ]
-    return sorted(found)
+    return sorted((read_worker(name, data) for name, data in pairs), key=lambda worker: worker.id)
+
+
+async def live_workers(client: AsyncCommands, keys: QueueKeys) -> list[WorkerInfo]:
+    """Those that were heard of lately, by the server's clock."""
+    found = await workers(client, keys)
+    if not found:
+        return []
+    seconds, micros = await client.execute_command("TIME")
+    now_ms = int(seconds) * 1000 + int(micros) // 1000
+    return [worker for worker in found if worker.is_alive(now_ms)]
+
+
+def read_worker(name: bytes, data: bytes) -> WorkerInfo:
+    """One entry of the registry."""
+    return WorkerInfo(name.decode(), _BEAT.unpack_from(data)[0], from_json(data[_BEAT.size :]))
 
 
 async def tick(  # noqa: PLR0913 -- one instant of one schedule and the job that it makes

@@ -14,9 +14,8 @@ from tests.helpers.source import PACKAGE, ROOT, Import, Module, modules
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": (
         "errors", "states", "options", "backoff", "crontab", "durations", "codec", "keys",
-        "limits", "uniqueness", "checks", "job_options", "labels", "layers",
-        "retention", "retry_rules",
-        "timeouts",
+        "limits", "uniqueness", "checks", "job_options", "labels", "layers", "retention",
+        "retry_rules", "timeouts",
     ),
     "store": ("store",),
     "core": (
@@ -27,6 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "queue_jobs", "job_control", "filters", "search", "bulk", "finding", "payloads",
         "dead_letters", "fingerprints", "letter_files", "letters", "asked", "kept",
         "soft_timeout", "arq_client", "depends", "emitting", "once", "routers", "actions",
+        "prometheus", "fleet", "explain",
     ),
     "engine": ("engine",),
     "features": ("schedules", "flows", "workflows"),

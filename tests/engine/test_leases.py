@@ -120,12 +120,24 @@ async def kept_bytes(client: Client, job_id: str) -> int:
 async def test_a_job_that_blocks_the_loop_keeps_its_lease(client: Client, redis_url: str) -> None:
     """S06: the lease thread has its own connection. Another worker watches in another loop."""
     job = await act.options(client=client).enqueue("block", 1.5)
+    result = await waiting_for(client, job)
     async with running(redis_url, lease=0.4):
         others = asyncio.create_task(asyncio.to_thread(watch_in_thread, redis_url))
-        assert await job.result(timeout=20) == "woke"
+        assert await result == "woke"
         await others
     info = await job.details()
     assert (info.losses, len(info.history)) == (0, 1)
+
+
+async def waiting_for(client: Client, job: Job[Any]) -> asyncio.Task[Any]:
+    """The wait for a job's end, begun: a connection cannot be opened in a loop that is blocked."""
+    waiting = asyncio.create_task(job.result(timeout=20))
+
+    async def noted() -> bool:
+        return bool(await untyped(client).hexists(KEYS.waiters, job.id))
+
+    await wait_until(noted, description="the job is waited for")
+    return waiting
 
 
 def watch_in_thread(url: str) -> None:
@@ -143,11 +155,12 @@ async def test_a_loop_that_is_stuck_beyond_the_timeout_loses_the_job(
 ) -> None:
     """S06, the other half: exactly one redelivery, the stale end refused, the stall said once."""
     job = await act.options(client=client, timeout=0.1, attempts=1).enqueue("block", 3.5)
+    result = await waiting_for(client, job)
     other = asyncio.create_task(
         asyncio.to_thread(lambda: asyncio.run(take_over(redis_url, job.id)))
     )
     async with running(redis_url, lease=0.4, max_jobs=1) as worker:
-        assert await job.result(timeout=20) == "taken over"
+        assert await result == "taken over"
         await wait_until(lambda: "its result is void" in caplog.text, description="it is refused")
         assert worker.jobs_complete == 0
     await other

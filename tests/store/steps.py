@@ -132,11 +132,9 @@ class Steps:
         moved: int = await script("unpark")(self.client, self.keys, (self.now,), ids)
         return moved
 
-    async def prune(self, stats_ms: int = 86_400_000, cursor: str = "0") -> int:
+    async def prune(self, cursor: str = "0") -> int:
         """Remove what is over its age; how many jobs were removed."""
-        removed, _ = await queue.prune(
-            self.client, self.keys, stats_ms=stats_ms, cursor=cursor, now_ms=self.now
-        )
+        removed, _ = await queue.prune(self.client, self.keys, cursor=cursor, now_ms=self.now)
         return removed
 
     async def renew(self, *held: tuple[str, int]) -> str:

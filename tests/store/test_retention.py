@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.store.queue import Limits, Verb
-from tests.store.steps import FOREVER, MINUTE, NOW, Steps, end
+from tests.store.steps import FOREVER, NOW, Steps, end
 
 
 async def finish_many(steps: Steps, number: int, keep: Limits, verb: Verb = Verb.complete) -> None:
@@ -89,16 +89,6 @@ async def test_a_batch_under_several_policies_is_right_too(steps: Steps) -> None
     assert await steps.ack(*acks) == "1111"
     assert len(await kept(steps)) == 1
     await steps.assert_sound()
-
-
-async def test_old_counters_are_pruned(steps: Steps) -> None:
-    await steps.add("a")
-    steps.now += 2 * 60_000
-    await steps.add("b")
-    await steps.prune(stats_ms=2 * 60_000)
-    assert set((await steps.dump())["stats"]) == {f"{MINUTE}:enqueued", f"{MINUTE + 2}:enqueued"}
-    await steps.prune(stats_ms=60_000)
-    assert set((await steps.dump())["stats"]) == {f"{MINUTE + 2}:enqueued"}
 
 
 # -- history -------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- Removes what is over its age: kept jobs, taken ids, unique keys, old statistics; at most 100 of each a call.
+-- Removes what is over its age: kept jobs, taken ids, unique keys; at most 100 of each a call. Moves the
+-- counters of old minutes to their hour, their day and the totals, and removes old hours and days.
 -- keys: body record result completed failed cancelled expired expiry config taken unique uniques progress logs stats
--- args: now:int stats_ms:int cursor:str
+-- args: now:int minutes_ms:int hours_ms:int days_ms:int cursor:str
 -- returns: how many jobs were removed, the cursor for the next call over the statistics ('0': done)
 -- include: time record drop
 local STATES = {completed = completed, failed = failed, cancelled = cancelled, expired = expired}
@@ -20,12 +21,22 @@ if #over > 0 then
   redis.call('ZREM', uniques, unpack(over))
   redis.call('HDEL', unique, unpack(over))
 end
-local oldest = math.floor((now - stats_ms) / 60000)
 local page = redis.call('HSCAN', stats, cursor, 'COUNT', 100)
-local old = {}
+local old, moved = {}, false
 for i = 1, #page[2], 2 do
-  local minute = tonumber(string.match(page[2][i], '^%d+'))
-  if minute < oldest then old[#old + 1] = page[2][i] end
+  local field, number = page[2][i], page[2][i + 1]
+  local span, start, rest = string.match(field, '^([hd]?)(%d+):(.*)$')
+  start = tonumber(start)
+  if span == '' and start < math.floor((now - minutes_ms) / 60000) then
+    redis.call('HINCRBY', stats, string.format('h%d:', math.floor(start / 60)) .. rest, number)
+    redis.call('HINCRBY', stats, string.format('d%d:', math.floor(start / 1440)) .. rest, number)
+    redis.call('HINCRBY', stats, 't:' .. rest, number)
+    old[#old + 1], moved = field, true
+  elseif span == 'h' and start < math.floor((now - hours_ms) / 3600000)
+    or span == 'd' and start < math.floor((now - days_ms) / 86400000) then
+    old[#old + 1] = field
+  end
 end
 if #old > 0 then redis.call('HDEL', stats, unpack(old)) end
+if moved then redis.call('HINCRBY', stats, 'moved', 1) end
 return {#due, page[1]}
