@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from jobs import clock
 from jobs.durations import Duration
@@ -16,6 +16,28 @@ if TYPE_CHECKING:
     from arq.connections import ArqRedis
 
     from jobs.durations import Duration
+
+
+class Scheduled(NamedTuple):
+    """What a job knows of the schedule that made it.
+
+    Args:
+        name: the schedule's.
+        at: the instant that the job stands for; `jitter` may make it due later.
+        last: the instant of the run before; `None` for the first.
+    """
+
+    name: str
+    at: datetime
+    last: datetime | None
+
+    @classmethod
+    def of(cls, wire: Sequence[Any] | None) -> Scheduled | None:
+        """What stands in the body of a job: name, instant, last one (ms, 0 for none)."""
+        if wire is None:
+            return None
+        name, at, last = wire
+        return cls(str(name), clock.from_ms(at), clock.from_ms(last) if last else None)
 
 
 class Context(dict[Any, Any]):
@@ -36,6 +58,7 @@ class Context(dict[Any, Any]):
         worker: the id of the worker.
         enqueued_at: when the job was enqueued, by the server's clock; default 1970, so that a
             context made by hand is the same every time.
+        schedule: the schedule that made the job, with its instant; `None` for other jobs.
         due_ms: when this attempt was due, in ms since 1970: arq's `score`; default the same.
     """
 
@@ -46,6 +69,7 @@ class Context(dict[Any, Any]):
         "function",
         "job_id",
         "queue",
+        "schedule",
         "token",
         "worker",
     )
@@ -63,6 +87,7 @@ class Context(dict[Any, Any]):
         worker: str = "test",
         enqueued_at: datetime | None = None,
         due_ms: int | None = None,
+        schedule: Scheduled | None = None,
     ) -> None:
         super().__init__(resources or {})
         self.job_id = job_id
@@ -72,6 +97,7 @@ class Context(dict[Any, Any]):
         self.attempts = attempts
         self.token = token
         self.worker = worker
+        self.schedule = schedule
         self.enqueued_at = enqueued_at or clock.from_ms(0)
         self["job_id"] = job_id
         self["job_try"] = attempt

@@ -6,7 +6,7 @@ default in disguise; `resolve` gives the values that hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypedDict
@@ -157,6 +157,8 @@ class EnqueueOptions(TypedDict, total=False):
         `False` switches off what the function says.
     key: the group to which the job belongs, e.g. a tenant: groups take turns, and the limits
         `per="key"` hold for each.
+    repeat: run again and again: a dict in BullMQ's words (`cron` or `pattern`, `tz`, `every`,
+        `limit`, `startDate`, `endDate`), stored as a schedule; see `client.schedules`.
     """
 
     id: str
@@ -167,6 +169,7 @@ class EnqueueOptions(TypedDict, total=False):
     on_conflict: str
     unique: Unique | str | tuple[str, ...] | bool
     key: str
+    repeat: Mapping[str, Any]
     attempts: int
     backoff: Backoff
     timeout: Duration

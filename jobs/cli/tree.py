@@ -22,6 +22,7 @@ from jobs.cli import (
     many,
     metrics,
     queue_control,
+    schedules,
     types,
     worker,
 )
@@ -77,10 +78,22 @@ LIMITS: list[tuple[str, Command]] = [
     ("list", limits.list_limits),
     ("reset", limits.reset_limit),
 ]
+SCHEDULES: list[tuple[str, Command]] = [
+    ("list", schedules.list_schedules),
+    ("show", schedules.show_schedule),
+    ("add", schedules.add_schedule),
+    ("remove", schedules.remove_schedules),
+    ("pause", schedules.pause_schedules),
+    ("resume", schedules.resume_schedules),
+    ("run", schedules.run_schedule),
+    ("next", schedules.next_runs),
+    ("check", schedules.check_schedules),
+]
 CLASSES = {"metrics": metrics.MetricsCommand}
 ORDER = ["enqueue", "metrics", "list", "show", "wait", "retry", "duplicate", "promote",
          "change", "cancel", "remove", "dlq", "types", "pause", "resume", "drain", "clean",
-         "obliterate", "limits", "worker", "dev", "doctor", "bench", "config"]  # fmt: skip
+         "obliterate", "limits", "schedules", "worker", "dev", "doctor", "bench",
+         "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):
@@ -113,6 +126,10 @@ def build(*, rich: bool | None = None) -> typer.Typer:
     for name, function in LIMITS:
         _add(limited, name, function, "Commands")
     app.add_typer(limited, name="limits", rich_help_panel=JOBS)
+    by_the_clock = _group("What runs by the clock: cron and interval schedules.", rich)
+    for name, function in SCHEDULES:
+        _add(by_the_clock, name, function, "Commands")
+    app.add_typer(by_the_clock, name="schedules", rich_help_panel=JOBS)
     config = _group("The settings of this program.", rich)
     _add(config, "show", about.config_show, "Commands")
     app.add_typer(config, name="config", rich_help_panel=PLUMBING)

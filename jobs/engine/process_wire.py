@@ -54,6 +54,7 @@ class Boot:
 #: The facts of an attempt that a process is told: arguments of `Context`.
 FACTS = (
     "job_id", "queue", "function", "attempt", "attempts", "token", "worker", "enqueued_at",
+    "schedule",
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from jobs.depends import Holder
 from jobs.durations import Duration, to_ms, to_seconds
 from jobs.engine import startup
 from jobs.engine.assembly import ArqDefaults, as_arq, collect, fallbacks, served_queues
-from jobs.engine.cron_ticker import CronTicker
+from jobs.engine.clockwork import clockwork
 from jobs.engine.executor import Bench, Hook, Hooks
 from jobs.engine.health import HealthKey
 from jobs.engine.link import Link
@@ -39,9 +39,10 @@ from jobs.engine.signals import ArqSignals, SignalTrap
 from jobs.engine.upkeep import Upkeep
 from jobs.errors import JobsError
 from jobs.ids import new_name
-from jobs.keys import check_name, queue_keys
+from jobs.keys import queue_keys
 from jobs.middleware import EnqueueMiddleware, RunMiddleware, check_middleware
 from jobs.options import Queue
+from jobs.recurring import Schedule, declared
 from jobs.routers import expand
 from jobs.tasks import end_tasks
 
@@ -90,6 +91,7 @@ class Worker(ArqSignals, arq.worker.Worker):
         timezone: zone of cron jobs; default the machine's IANA zone.
         lease: how long a claimed job belongs to this worker without renewal. Default 30 s.
         max_deliveries: a job whose worker was lost this often is failed as poison. Default 3.
+        schedules: what runs by the clock, beside what `@schedule` says; stored at the start.
         max_processes: most processes for functions with `executor="process"`. Default the CPUs.
         middleware, enqueue_middleware: async functions (call, call_next) round every run, and
             round every enqueue through the worker's client; the first is the outermost.
@@ -144,6 +146,7 @@ class Worker(ArqSignals, arq.worker.Worker):
         on_completed: Listener | None = None,
         on_failed: Listener | None = None,
         on_exhausted: Listener | None = None,
+        schedules: Sequence[Schedule] = (),
     ) -> None:
         functions, cron_jobs = expand(functions, cron_jobs)
         self._middleware = check_middleware(middleware)
@@ -193,8 +196,8 @@ class Worker(ArqSignals, arq.worker.Worker):
         defaults = ArqDefaults(max_tries, job_timeout, keep_result, keep_result_forever)
         self._registry = collect(functions, self.cron_jobs, defaults)
         self._fallbacks = fallbacks(self._registry)
+        self.schedules = declared(self._registry.values(), schedules)
         self.queues = served_queues(functions, queues, self.queue_name, own_needed=bool(cron_jobs))
-        self._zone = timezone or clock.system_zone()
         self.id = new_name(f"worker-{socket.gethostname()}")
         self._given_pool = redis_pool
         self._stopping = asyncio.Event()
@@ -365,13 +368,7 @@ class Worker(ArqSignals, arq.worker.Worker):
         self._health = HealthKey(
             link, keys, self.health_check_key, self.health_check_interval, self._figures
         )
-        if not self.cron_jobs:
-            return [self._health]
-        name = check_name(self.queue_name)
-        cron = CronTicker(
-            link, name, keys[name], self.cron_jobs, zone=self._zone, serializer=self.job_serializer
-        )
-        return [self._health, cron]
+        return [self._health, *clockwork(link, keys, self)]
 
     async def _leave(self, session: Session) -> None:
         """Leave the registry; the last worker takes arq's health key along (arq-E1)."""

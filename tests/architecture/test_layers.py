@@ -14,7 +14,7 @@ from tests.helpers.source import PACKAGE, ROOT, Import, Module, modules
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": (
         "errors", "states", "options", "backoff", "crontab", "durations", "codec", "keys",
-        "limits", "uniqueness",
+        "limits", "uniqueness", "timetable",
     ),
     "store": ("store",),
     "core": (
@@ -26,9 +26,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "payloads", "dead_letters", "fingerprints", "letter_files", "letters",
         "lane", "sender", "signature", "keyed", "conflicts", "limiter",
         "arq_client", "depends", "emitting", "once", "routers",
+        "recurring", "schedules",
     ),
     "engine": ("engine",),
-    "features": ("schedules", "flows", "workflows"),
+    "features": ("flows", "workflows"),
     "public": ("",),  # jobs/__init__.py
     "edges": ("cli", "web", "alerts", "asgi", "testing", "embedded", "demo"),
     "catalog": ("catalog",),
@@ -186,9 +187,9 @@ def declared() -> set[str]:
         ("jobs.errors", "jobs.store.queue", "words may not import store"),
         ("jobs.store.queue", "jobs.client", "store may not import core"),
         ("jobs.client", "jobs.engine.worker", "core may not import engine"),
-        ("jobs.engine.worker", "jobs.schedules", "engine may not import features"),
-        ("jobs.schedules", "jobs.engine.worker", "features may not import engine"),
-        ("jobs.schedules", "jobs.flows", "features do not import each other"),
+        ("jobs.engine.worker", "jobs.flows", "engine may not import features"),
+        ("jobs.flows", "jobs.engine.worker", "features may not import engine"),
+        ("jobs.flows", "jobs.workflows", "features do not import each other"),
         ("jobs.engine.worker", "jobs", "engine may not import public"),
         ("jobs", "jobs.cli", "public may not import edges"),
         ("jobs.web.app", "jobs.alerts", "edges do not import each other"),
