@@ -53,10 +53,13 @@ if TYPE_CHECKING:
     from jobs.options import Keep as Keep
     from jobs.options import RateLimit as RateLimit
     from jobs.pool import create_pool as create_pool
+    from jobs.recurring import Schedule as Schedule
+    from jobs.recurring import schedule as schedule
     from jobs.requests import Request as Request
     from jobs.routers import Queue as Queue
     from jobs.routers import Router as Router
     from jobs.routers import discover as discover
+    from jobs.schedules import ScheduleInfo as ScheduleInfo
     from jobs.soft_timeout import SoftTimeout as SoftTimeout
     from jobs.states import State as State
     from jobs.timeouts import Timeout as Timeout
@@ -93,6 +96,8 @@ _HOMES = {
     "RetryPolicy": "jobs.backoff",
     "Router": "jobs.routers",
     "RunCall": "jobs.middleware",
+    "Schedule": "jobs.recurring",
+    "ScheduleInfo": "jobs.schedules",
     "ServerError": "jobs.errors",
     "Skip": "jobs.errors",
     "Snooze": "jobs.errors",
@@ -113,6 +118,7 @@ _HOMES = {
     "limit": "jobs.limiter",
     "on": "jobs.emitting",
     "overriding": "jobs.depends",
+    "schedule": "jobs.recurring",
 }
 
 __all__ = [
@@ -146,6 +152,8 @@ __all__ = [
     "RetryPolicy",
     "Router",
     "RunCall",
+    "Schedule",
+    "ScheduleInfo",
     "ServerError",
     "Skip",
     "Snooze",
@@ -166,6 +174,7 @@ __all__ = [
     "limit",
     "on",
     "overriding",
+    "schedule",
 ]
 
 

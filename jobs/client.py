@@ -41,11 +41,13 @@ from jobs.options import EnqueueOptions
 from jobs.pausing import pause_all, resume_all
 from jobs.queues import QueueView, read_line
 from jobs.requests import Prepared, Preparer, Request, hundreds
+from jobs.schedules import Schedules
 from jobs.sender import Sender
 from jobs.states import State
 from jobs.store import results
 from jobs.store import workers as registry_store
 from jobs.store.queue import Added
+from jobs.tasks import within
 
 #: A push can be lost with its connection; so a wait looks again, this seldom.
 LOOK_AGAIN_S = 30.0
@@ -149,6 +151,8 @@ class Client(Finding, ArqClient):  # type: ignore[misc]  # redis-py's own bases 
         Raises:
             The same as `enqueue`.
         """
+        if "repeat" in request.options:
+            return await self.schedules.repeat(request)
         return await self._submit(request)
 
     async def enqueue_many(self, requests: Sequence[Request]) -> list[Job[Any]]:
@@ -228,6 +232,11 @@ class Client(Finding, ArqClient):  # type: ignore[misc]  # redis-py's own bases 
 
     pause_all, resume_all = pause_all, resume_all
 
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of the server: store, list, pause, run now, ask for the next instants."""
+        return Schedules(self, self._preparer())
+
     @asks_server
     async def queues(self) -> list[str]:
         """The names of all queues that ever had a job, sorted."""
@@ -264,7 +273,7 @@ class Client(Finding, ArqClient):  # type: ignore[misc]  # redis-py's own bases 
                 if state is None:
                     raise JobNotFound(queue, job_id)
                 left = over_at - clock.mono()
-                end = end or await _first(pushed, min(left, LOOK_AGAIN_S))
+                end = end or await within(pushed, min(left, LOOK_AGAIN_S))
             if end is not None:
                 return end
             if clock.mono() >= over_at:
@@ -377,13 +386,3 @@ def current_client() -> Client:
     if loop not in clients:
         clients[loop] = Client.connect()
     return clients[loop]
-
-
-async def _first(
-    future: asyncio.Future[results.End | None], timeout_s: float
-) -> results.End | None:
-    try:
-        async with asyncio.timeout(max(0, timeout_s)):
-            return await future
-    except TimeoutError:
-        return None

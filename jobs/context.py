@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, cast
 
 from jobs import clock
 from jobs.durations import Duration, to_seconds
@@ -17,6 +17,28 @@ if TYPE_CHECKING:
     from arq.connections import ArqRedis
 
     from jobs.durations import Duration
+
+
+class Scheduled(NamedTuple):
+    """What a job knows of the schedule that made it.
+
+    Args:
+        name: the schedule's.
+        at: the instant that the job stands for; `jitter` may make it due later.
+        last: the instant of the run before; `None` for the first.
+    """
+
+    name: str
+    at: datetime
+    last: datetime | None
+
+    @classmethod
+    def of(cls, wire: Sequence[Any] | None) -> Scheduled | None:
+        """What stands in the body of a job: name, instant, last one (ms, 0 for none)."""
+        if wire is None:
+            return None
+        name, at, last = wire
+        return cls(str(name), clock.from_ms(at), clock.from_ms(last) if last else None)
 
 
 class Attempt(Protocol):
@@ -77,6 +99,7 @@ class Context(dict[Any, Any]):
         worker: the id of the worker.
         enqueued_at: when the job was enqueued, by the server's clock; default 1970, so that a
             context made by hand is the same every time.
+        schedule: the schedule that made the job, with its instant; `None` for other jobs.
         due_ms: when this attempt was due, in ms since 1970: arq's `score`; default the same.
         tags, headers: those of the job, for a context made by hand.
         running: the attempt in progress; set by workers.
@@ -90,6 +113,7 @@ class Context(dict[Any, Any]):
         "function",
         "job_id",
         "queue",
+        "schedule",
         "token",
         "worker",
     )
@@ -110,6 +134,7 @@ class Context(dict[Any, Any]):
         tags: Iterable[str] = (),
         headers: Mapping[str, str] | None = None,
         running: Attempt | None = None,
+        schedule: Scheduled | None = None,
     ) -> None:
         super().__init__(resources or {})
         self._running = Unattended(tags, headers) if running is None else running
@@ -120,6 +145,7 @@ class Context(dict[Any, Any]):
         self.attempts = attempts
         self.token = token
         self.worker = worker
+        self.schedule = schedule
         self.enqueued_at = enqueued_at or clock.from_ms(0)
         self["job_id"] = job_id
         self["job_try"] = attempt

@@ -12,6 +12,7 @@
     │   └── DuplicateJob
     ├── UnreadableBody              stored bytes are not a body that this code wrote
     ├── JobNotFound
+    ├── ScheduleNotFound
     ├── WrongState                  the job is not in a state that allows this
     ├── ResultTimeout               the result did not come in time (also a TimeoutError)
     ├── LimitTimeout                a limit gave no place in time (also a TimeoutError)
@@ -124,6 +125,17 @@ class JobNotFound(JobsError):
         super().__init__(
             f"queue {queue!r} holds no job {job_id!r}: it never existed there, "
             "or its retention time is over"
+        )
+
+
+class ScheduleNotFound(JobsError):
+    """No queue has a schedule of this name."""
+
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        self.name = name
+        super().__init__(
+            f"there is no schedule {name!r}{did_you_mean(name, known)}; "
+            "`arq-jobs schedules list` shows what there is"
         )
 
 

@@ -58,7 +58,7 @@ class QueueKeys:
     uniques: str  #: zset unique key -> ms until which it holds, inf: until the job ends; the same
     claims: str  #: hash worker (and worker#: naps) -> last request and its answer; leave, beat
     workers: str  #: hash worker -> JSON of its last heartbeat; leave, prune
-    schedules: str  #: hash name -> JSON of a stored schedule; its removal
+    schedules: str  #: hash name -> lines: what it did (numbers), its rule, the rest (JSON); removal
     ticks: str  #: hash schedule -> last fired instant, ms; never
     stats: str  #: hash `<minute>:<counter>|<function>`, then by hour, by day and for ever; prune
     progress: str  #: hash id -> JSON of the last progress; with the job

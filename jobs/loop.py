@@ -60,7 +60,11 @@ class Loop(ABC):
     async def _turn_for_ever(self) -> None:
         while True:
             await self.turn()
-            await asyncio.sleep(self.interval_s * (1 + random() * JITTER))
+            await self.rest()
+
+    async def rest(self) -> None:
+        """Sleep until the next turn."""
+        await asyncio.sleep(self.interval_s * (1 + random() * JITTER))
 
     async def turn(self) -> None:
         """One run, which raises nothing."""

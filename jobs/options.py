@@ -96,6 +96,8 @@ class EnqueueOptions(TypedDict, total=False):
         `per="key"` hold for each.
     start_by: no attempt begins after this moment (an aware datetime); a job that waits then
         ends `expired`, with its arguments kept.
+    repeat: run again and again: a dict in BullMQ's words (`cron` or `pattern`, `tz`, `every`,
+        `limit`, `startDate`, `endDate`), stored as a schedule; see `client.schedules`.
     """
 
     id: str
@@ -107,6 +109,7 @@ class EnqueueOptions(TypedDict, total=False):
     unique: Unique | str | tuple[str, ...] | bool
     key: str
     start_by: datetime
+    repeat: Mapping[str, Any]
     attempts: int
     backoff: Backoff
     retry: RetryPolicy | str

@@ -123,6 +123,8 @@ def _priority(asked: JobOptions | None, function: registry.Function | None) -> i
 
 def _when(given: Mapping[str, Any]) -> tuple[int, int]:
     """(delay in ms, due moment in ms); 0 stands for none."""
+    if "repeat" in given:
+        raise InvalidOption("`repeat` makes a schedule: give it to `enqueue`, one in a call")
     delay, run_at = given.get("delay"), given.get("run_at")
     if delay is not None and run_at is not None:
         raise InvalidOption("give `delay` or `run_at`, not both")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _AGAIN_S = 0.05
 
@@ -24,3 +26,12 @@ async def end_tasks(*tasks: asyncio.Future[Any] | None) -> None:
     for task in given:
         if not task.cancelled():
             task.exception()
+
+
+async def within(future: asyncio.Future[T | None], timeout_s: float) -> T | None:
+    """What the future gives, or `None` when the time is over first."""
+    try:
+        async with asyncio.timeout(max(0, timeout_s)):
+            return await future
+    except TimeoutError:
+        return None

@@ -25,6 +25,7 @@ from jobs.cli import (
     metrics,
     queue_control,
     queues,
+    schedules,
     types,
     worker,
     workers,
@@ -92,11 +93,22 @@ OF_WORKERS: list[tuple[str, Command]] = [
     ("concurrency", workers.concurrency),
     ("stop", workers.stop),
 ]
+SCHEDULES: list[tuple[str, Command]] = [
+    ("list", schedules.list_schedules),
+    ("show", schedules.show_schedule),
+    ("add", schedules.add_schedule),
+    ("remove", schedules.remove_schedules),
+    ("pause", schedules.pause_schedules),
+    ("resume", schedules.resume_schedules),
+    ("run", schedules.run_schedule),
+    ("next", schedules.next_runs),
+    ("check", schedules.check_schedules),
+]
 CLASSES = {"metrics": metrics.MetricsCommand}
 ORDER = ["enqueue", "metrics", "list", "show", "explain", "wait", "retry", "duplicate", "promote",
          "change", "cancel", "remove", "dlq", "types", "queues", "pause", "resume", "drain",
-         "clean", "obliterate", "limits", "worker", "workers", "dev", "health", "doctor", "bench",
-         "config"]  # fmt: skip
+         "clean", "obliterate", "limits", "schedules", "worker", "workers", "dev", "health", "doctor",
+         "bench", "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):
@@ -127,6 +139,7 @@ def build(*, rich: bool | None = None) -> typer.Typer:
     app.add_typer(letters, name="dlq", rich_help_panel=JOBS)
     for group, text, members, panel in (
         ("limits", "Limits of concurrency and rates.", LIMITS, JOBS),
+        ("schedules", "What runs by the clock: cron and interval schedules.", SCHEDULES, JOBS),
         ("queues", "The queues: how full, how old, how fast.", OF_QUEUES, QUEUES),
         ("workers", "The live workers: what they run, and how to steer them.", OF_WORKERS, RUN),
     ):

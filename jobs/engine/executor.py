@@ -15,7 +15,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from jobs import clock, logs
 from jobs.codec import Body, Deserializer, Serializer, decode_body
-from jobs.context import Context
+from jobs.context import Context, Scheduled
 from jobs.depends import Holder
 from jobs.engine.calling import Caller
 from jobs.engine.exhausted import call_exhausted
@@ -120,7 +120,7 @@ class Executor:
             elif refusal := _refusal(run, plan):
                 end = refusal
             else:
-                run.context = self._context(run, plan)
+                run.context = self._context(run, plan, body.options)
                 logs.current.set(run)
                 logs.started(run, run.claimed_ms - run.available_ms)
                 perform = self._plainly if self._is_plain else self._with_hooks
@@ -194,7 +194,7 @@ class Executor:
             await _call_hook(end, run.context)
         return ended
 
-    def _context(self, run: Run, plan: Plan) -> Context:
+    def _context(self, run: Run, plan: Plan, options: Mapping[str, Any]) -> Context:
         return Context(
             self._bench.resources,
             job_id=run.job_id,
@@ -207,6 +207,7 @@ class Executor:
             enqueued_at=clock.from_ms(run.claimed.enqueued_ms),
             due_ms=int(run.available_ms),
             running=run,
+            schedule=Scheduled.of(options.get("schedule")),
         )
 
     async def _in_process(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
@@ -282,7 +283,7 @@ class Executor:
         """Tell the application's hook of a job that failed for good."""
         if resolution.verb is not Verb.fail or resolution.error is None:
             return
-        context = run.context or self._context(run, plan)
+        context = run.context or self._context(run, plan, {})
         await call_exhausted(plan.on_exhausted, context, resolution.error, self._bench.threads)
 
     def _report(

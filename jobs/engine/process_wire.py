@@ -55,6 +55,7 @@ class Boot:
 FACTS = (
     "job_id", "queue", "function", "attempt", "attempts", "token", "worker", "enqueued_at",
     "tags",
+    "schedule",
 )  # fmt: skip
 
 

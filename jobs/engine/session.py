@@ -335,6 +335,10 @@ class Session:
                 self.helm.obey(command)
             return
         job_id, line = read_request(data)
+        if not job_id:
+            for loop in self._loops:
+                loop.told(self._channels[channel], line)
+            return
         reason = str(from_json(line).get("reason", ""))
         self.producers[self._channels[channel]].stop_one(job_id, Why.cancel, detail=reason)
 

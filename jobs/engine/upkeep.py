@@ -37,6 +37,9 @@ class Upkeep(Loop):
         self.link = link
         self.queues = queues
 
+    def told(self, queue: str, data: bytes) -> None:
+        """Hear a message of the control channel that is about no job."""
+
     async def failed(self, error: Exception) -> None:
         """The server's errors are waited out; others are logged."""
         try:

@@ -27,7 +27,7 @@ from jobs.depends import Holder
 from jobs.durations import Duration, to_ms, to_seconds
 from jobs.engine import startup
 from jobs.engine.assembly import ArqDefaults, as_arq, collect, fallbacks, served_queues
-from jobs.engine.cron_ticker import CronTicker
+from jobs.engine.clockwork import clockwork
 from jobs.engine.executor import Bench, Hook, Hooks
 from jobs.engine.health import HealthKey
 from jobs.engine.link import Link
@@ -40,9 +40,10 @@ from jobs.engine.steering import Steering
 from jobs.engine.upkeep import Upkeep
 from jobs.errors import JobsError
 from jobs.ids import new_name
-from jobs.keys import check_name, queue_keys
+from jobs.keys import queue_keys
 from jobs.middleware import EnqueueMiddleware, RunMiddleware, check_middleware
 from jobs.options import Queue
+from jobs.recurring import Schedule, declared
 from jobs.routers import expand
 from jobs.tasks import end_tasks
 
@@ -91,6 +92,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         timezone: zone of cron jobs; default the machine's IANA zone.
         lease: how long a claimed job belongs to this worker without renewal. Default 30 s.
         max_deliveries: a job whose worker was lost this often is failed as poison. Default 3.
+        schedules: what runs by the clock, beside what `@schedule` says; stored at the start.
         max_processes: most processes for functions with `executor="process"`. Default the CPUs.
         middleware, enqueue_middleware: async functions (call, call_next) round every run, and
             round every enqueue through the worker's client; the first is the outermost.
@@ -147,6 +149,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         on_failed: Listener | None = None,
         on_exhausted: Listener | None = None,
         autorun: bool = True,
+        schedules: Sequence[Schedule] = (),
     ) -> None:
         self._autorun = autorun
         functions, cron_jobs = expand(functions, cron_jobs)
@@ -197,8 +200,8 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         defaults = ArqDefaults(max_tries, job_timeout, keep_result, keep_result_forever)
         self._registry = collect(functions, self.cron_jobs, defaults)
         self._fallbacks = fallbacks(self._registry)
+        self.schedules = declared(self._registry.values(), schedules)
         self.queues = served_queues(functions, queues, self.queue_name, own_needed=bool(cron_jobs))
-        self._zone = timezone or clock.system_zone()
         self.id = new_name(f"worker-{socket.gethostname()}")
         self._given_pool = redis_pool
         self._stopping = asyncio.Event()
@@ -372,13 +375,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         self._health = HealthKey(
             link, keys, self.health_check_key, self.health_check_interval, self._figures
         )
-        if not self.cron_jobs:
-            return [self._health]
-        name = check_name(self.queue_name)
-        cron = CronTicker(
-            link, name, keys[name], self.cron_jobs, zone=self._zone, serializer=self.job_serializer
-        )
-        return [self._health, cron]
+        return [self._health, *clockwork(link, keys, self)]
 
     async def _leave(self, session: Session) -> None:
         """Leave the registry; the last worker takes arq's health key along (arq-E1)."""

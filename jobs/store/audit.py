@@ -26,6 +26,7 @@ from jobs.store.record import (
     score_of,
     unpack_record,
 )
+from jobs.store.schedules import read_stored
 from jobs.store.show import STATE_KEYS
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ async def audit(client: Redis, keys: QueueKeys) -> list[str]:
         *_check_counters(snapshot),
         *(f"{what}: {_some(sorted(names))}" for what, names in flow if names),
         *filter(None, bytes_found),
+        *await _check_schedules(client, keys),
         *await _check_ttls(client, keys),
     ]
 
@@ -280,6 +282,23 @@ async def _immediate(call: Any) -> list[bytes]:
     """The answer of a command on a watching pipeline, which redis-py types as the pipeline."""
     answer: list[bytes] = await call
     return answer
+
+
+async def _check_schedules(client: Redis, keys: QueueKeys) -> list[str]:
+    """Every schedule can be read, and waits for no instant that is not decided."""
+    stored: Mapping[bytes, bytes] = await client.execute_command("HGETALL", keys.schedules)  # type: ignore[no-untyped-call]  # redis-py has no types here
+    unreadable, ahead = [], []
+    for name, value in stored.items():
+        try:
+            state = read_stored(name.decode(), value).state
+        except (TypeError, ValueError):
+            unreadable.append(name)
+        else:
+            ahead += [name] if state.held > state.after else []
+    found = {"cannot be read": unreadable, "hold a run that has not come": ahead}
+    return [
+        f"{len(names)} schedules {what}: {_some(names)}" for what, names in found.items() if names
+    ]
 
 
 async def _check_ttls(client: Redis, keys: QueueKeys) -> list[str]:

@@ -88,8 +88,10 @@ def test_every_command_has_help(command: str, cli: Cli) -> None:
 
 def test_the_commands_of_this_issue_are_there() -> None:
     wanted = {"enqueue many", "metrics", "list", "show", "wait", "retry", "cancel", "dlq list",
-              "dlq show", "dlq retry", "types", "worker", "dev", "doctor", "bench", "shell-init",
-              "config show", "version", "help",
+              "dlq show", "dlq retry", "schedules list", "schedules show", "schedules add",
+              "schedules remove", "schedules pause", "schedules resume", "schedules run",
+              "schedules next", "schedules check", "types", "worker", "dev", "doctor", "bench",
+              "shell-init", "config show", "version", "help",
               "duplicate", "promote", "change", "remove", "pause", "resume", "drain", "clean",
               "obliterate"}  # fmt: skip
     assert wanted <= set(commands())

@@ -14,6 +14,7 @@ from jobs.store.audit import audit
 from jobs.store.queue import Ack, Turn, Verb
 from jobs.store.record import Record, late_name, pack_record
 from tests.faults.judging import KEYS
+from tests.helpers.keyspace import untyped
 from tests.helpers.processes import QUEUE
 
 KEPT = (-1, -1, -1)
@@ -54,6 +55,17 @@ async def test_a_queue_with_every_state_is_well(client: Client) -> None:
     counts = await client.queue(QUEUE).counts()
     assert {state for state, number in counts.items() if not number} <= {State.suspended}
     assert await audit(client, KEYS) == []
+
+
+async def test_schedules_that_do_not_fit_are_named(client: Client) -> None:
+    await client.schedules.upsert("good", "f", every="1h", queue=QUEUE)
+    assert await audit(client, KEYS) == []
+    held = b"1 5 0 0 6 0 0\n{}\n{}"
+    await untyped(client).hset(KEYS.schedules, mapping={"bad": b"x", "held": held})
+    assert await audit(client, KEYS) == [
+        "1 schedules cannot be read: bad",
+        "1 schedules hold a run that has not come: held",
+    ]
 
 
 async def test_what_was_retried_trimmed_and_dropped_is_well(client: Client) -> None:

@@ -101,6 +101,9 @@ def _value(name: str, data: bytes) -> Any:
             return sorted(data.decode().split(" "))
         case "claims":
             return _request(data)
+        case "schedules":
+            line, *documents = data.decode().split("\n")
+            return [int(number) for number in line.split()], *documents
         case "workers":
             return struct.unpack_from(">d", data)[0], data[8:]
         case "config" if not data.isdigit():
