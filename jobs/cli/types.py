@@ -66,6 +66,7 @@ def _entry(app: Application, function: Function) -> dict[str, Any]:
     return {
         "name": function.name,
         "aliases": list(function.aliases),
+        "events": list(function.events),
         "description": function.description,
         "queue": function.queue,
         "attempts": options.attempts,

@@ -16,6 +16,7 @@ from jobs import (
     Depends,
     JobFailed,
     fixed,
+    func,
     job,
     overriding,
 )
@@ -198,6 +199,16 @@ async def test_b139_a_plain_def_in_a_thread_has_dependencies_too(
 
     await work(crunch)
     assert await (await crunch.enqueue(3)).result(timeout=5) == [3, "shop", False]
+
+
+async def test_b139_plain_arq_functions_have_dependencies_too(client: Client, work: Work) -> None:
+    async def send(ctx: dict[str, Any], to: str, mail: Mail = Depends(Mail)) -> str:
+        return f"{to} from {mail.sender}"
+
+    await work(func(send, name="send"))
+    queued = await client.enqueue_job("send", "ada")
+    assert queued is not None
+    assert await queued.result(timeout=5) == "ada from shop"
 
 
 async def test_b139_a_test_gives_another_one(client: Client, work: Work) -> None:
