@@ -107,8 +107,8 @@ SCHEDULES: list[tuple[str, Command]] = [
 CLASSES = {"metrics": metrics.MetricsCommand}
 ORDER = ["enqueue", "metrics", "list", "show", "explain", "wait", "retry", "duplicate", "promote",
          "change", "cancel", "remove", "dlq", "types", "queues", "pause", "resume", "drain",
-         "clean", "obliterate", "limits", "schedules", "worker", "workers", "dev", "health", "doctor",
-         "bench", "config"]  # fmt: skip
+         "clean", "obliterate", "limits", "schedules", "worker", "workers", "dev", "health",
+         "doctor", "bench", "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):
