@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from jobs.errors import ServerError as ServerError
     from jobs.errors import Skip as Skip
     from jobs.errors import Snooze as Snooze
+    from jobs.event_reader import EventReader as EventReader
+    from jobs.events import QueueEvent as QueueEvent
     from jobs.filters import Filter as Filter
     from jobs.fleet import Fleet as Fleet
     from jobs.functions import JobFunction as JobFunction
@@ -75,6 +77,7 @@ _HOMES = {
     "Depends": "jobs.depends",
     "EnqueueCall": "jobs.middleware",
     "Event": "jobs.emitting",
+    "EventReader": "jobs.event_reader",
     "Fail": "jobs.errors",
     "Filter": "jobs.filters",
     "Fleet": "jobs.fleet",
@@ -88,6 +91,7 @@ _HOMES = {
     "Keep": "jobs.options",
     "Limit": "jobs.limits",
     "Queue": "jobs.routers",
+    "QueueEvent": "jobs.events",
     "RateLimit": "jobs.options",
     "RateLimited": "jobs.errors",
     "RedisSettings": "jobs.connections",
@@ -131,6 +135,7 @@ __all__ = [
     "Depends",
     "EnqueueCall",
     "Event",
+    "EventReader",
     "Fail",
     "Filter",
     "Fleet",
@@ -144,6 +149,7 @@ __all__ = [
     "Keep",
     "Limit",
     "Queue",
+    "QueueEvent",
     "RateLimit",
     "RateLimited",
     "RedisSettings",

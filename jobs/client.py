@@ -29,6 +29,7 @@ from jobs.connections import (
 from jobs.durations import Duration
 from jobs.editing import Writer
 from jobs.errors import JobNotFound
+from jobs.event_reader import follow
 from jobs.finding import Finding
 from jobs.handle import Job, JobInfo, timed_out
 from jobs.ids import new_name
@@ -36,6 +37,7 @@ from jobs.inbox import Inbox
 from jobs.keys import PREFIX, queue_keys
 from jobs.lane import ANSWER_TIMEOUT_S, Lane
 from jobs.middleware import EnqueueMiddleware, check_middleware, enqueue_through
+from jobs.notes import JobLog
 from jobs.once import once
 from jobs.options import EnqueueOptions
 from jobs.pausing import pause_all, resume_all
@@ -220,6 +222,8 @@ class Client(Finding, ArqClient):  # type: ignore[misc]  # redis-py's own bases 
         duplicate = answer is not Added.added
         return Job(item.job_id, self, item.queue, duplicate=duplicate, convert=item.convert)
 
+    events = follow
+
     def job(self, job_id: str, queue: str = keys.DEFAULT_QUEUE) -> Job[Any]:
         """The handle of a job by its id; asks nothing of the server."""
         return Job(job_id, self, keys.check_name(queue))
@@ -249,6 +253,10 @@ class Client(Finding, ArqClient):  # type: ignore[misc]  # redis-py's own bases 
             JobNotFound: the queue does not hold it.
         """
         return await self.queue(queue).job(job_id)
+
+    async def job_logs(self, queue: str, job_id: str, attempt: int | None = None) -> JobLog:
+        """The log of one job; see `QueueView.logs`."""
+        return await self.queue(queue).logs(job_id, attempt)
 
     async def cancel_job(self, queue: str, job_id: str, reason: str = "cancelled") -> State | None:
         """Cancel a job; the state in which it was found, `None` if the queue has it not."""

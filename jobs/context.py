@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, cast
 from jobs import clock
 from jobs.durations import Duration, to_seconds
 from jobs.errors import RateLimited
+from jobs.notes import NOTED, Noted, NoteTaker, check_level, line_json, progress_json
 from jobs.once import once
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Context(dict[Any, Any]):
         "enqueued_at",
         "function",
         "job_id",
+        "notes",
         "queue",
         "schedule",
         "token",
@@ -147,6 +149,8 @@ class Context(dict[Any, Any]):
         self.worker = worker
         self.schedule = schedule
         self.enqueued_at = enqueued_at or clock.from_ms(0)
+        #: Where `progress` and `log` go; nowhere in a context made by hand.
+        self.notes: NoteTaker | None = None
         self["job_id"] = job_id
         self["job_try"] = attempt
         self["enqueue_time"] = self.enqueued_at
@@ -236,3 +240,39 @@ class Context(dict[Any, Any]):
         """
         key = self.idempotency_key
         return once(self["redis"], f"{key}:{name}", ttl, ttl, owner=key, token=self.token)
+
+    def progress(self, value: Any) -> Noted:
+        """Tell how far the job is: `await ctx.progress(50)`.
+
+        The newest value is kept with the job and told as the event `progress`. Calls cost next
+        to nothing: values are written at most four times a second, and the last one always. A
+        plain `def` calls it too, without `await`.
+
+        Args:
+            value: a number, a model, or other JSON data of at most 64 KiB.
+
+        Raises:
+            InvalidOption: it cannot be written as JSON, or is too large.
+        """
+        data = progress_json(value)
+        if self.notes is not None:
+            self.notes.progress(self, data)
+        return NOTED
+
+    def log(self, text: object, level: str = "INFO") -> Noted:
+        """Write a line to the job's own log: `await ctx.log("resized 3 of 7")`.
+
+        The newest 1,000 lines (64 KiB) of a job are kept with it. A plain `def` calls it too,
+        without `await`.
+
+        Args:
+            text: the line; beyond 4,000 characters it is cut off.
+            level: DEBUG, INFO (default), WARNING, ERROR or CRITICAL.
+
+        Raises:
+            InvalidOption: there is no such level.
+        """
+        line = line_json(self, str(text), check_level(level))
+        if self.notes is not None:
+            self.notes.line(self, line)
+        return NOTED

@@ -19,6 +19,7 @@ from jobs.errors import InvalidOption, did_you_mean
 from jobs.job_options import CODE_OPTIONS, OPTION_NAMES
 from jobs.keys import check_name
 from jobs.limits import Limit, limits_of
+from jobs.notes import Capture, capture_level
 from jobs.options import (
     EnqueueOptions,
     JobOptions,
@@ -225,6 +226,7 @@ def job(
     key: By | None = None,
     unique: Unique | str | tuple[str, ...] | bool | None = None,
     aliases: Sequence[str] = (),
+    capture_logs: Capture | None = None,
 ) -> Decorator: ...
 def job(
     name: str | Callable[..., Any] | None = None,
@@ -253,6 +255,9 @@ def job(
             job belongs, e.g. "tenant_id": keys take turns, and limits `per="key"` hold for each.
         unique: which of its jobs are the same: `True`, a tuple of fields, or `Unique(…)`.
         aliases: further names under which its jobs may come, such as those it had before.
+        capture_logs: keep the records of `logging` made inside the job with it, as lines of its
+            log: `True`, or the lowest level of them; those that your configuration of logging
+            lets through. Default: as the worker says.
         **options: those of `JobOptions`; unset ones are left to the queue and the framework.
 
     Raises:
@@ -282,6 +287,7 @@ def option_parts(given: Mapping[str, Any]) -> tuple[JobOptions, dict[str, Any]]:
         "key": check_by(left.pop("key", None)),
         "unique": None if unique is None else _unique_by(unique),
         "aliases": left.pop("aliases", ()),
+        "capture": capture_level(left.pop("capture_logs", None)),
     }
     known = [*FUNCTION_OPTIONS, *rest, *_SHORT]
     for name in left:
@@ -337,6 +343,7 @@ def declare(
         unique=rest["unique"],
         aliases=_aliases(called, rest["aliases"]),
         fallback=rest.get("fallback", False),
+        capture=rest.get("capture"),
     )
     check_soft(function.options.timeout, function)
     registry.register(function)

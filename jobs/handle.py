@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 import arq.jobs
 from arq.jobs import JobDef, JobResult, JobStatus
+from pydantic import TypeAdapter
 
 from jobs.durations import Duration
 from jobs.editing import Payload
 from jobs.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
 from jobs.explain import Explanation
 from jobs.job_control import JobControl, QueueOfJobs
+from jobs.notes import JobLog
 from jobs.states import TERMINAL, State
 from jobs.store.results import End
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class ResultNotFound(JobNotFound, arq.jobs.ResultNotFound):
@@ -48,6 +51,8 @@ class JobInfo:
     due_at: datetime | None
     finished_at: datetime | None
     history: list[dict[str, Any]] = field(default_factory=list)
+    #: What the job told last with `ctx.progress`, as JSON data; `None` if nothing.
+    progress: Any = None
 
     @property
     def attempt(self) -> int:
@@ -80,6 +85,24 @@ class JobInfo:
         errors = [entry["error"] for entry in self.history if entry.get("error")]
         return errors[-1] if errors else None
 
+    @property
+    def status_body(self) -> dict[str, Any]:
+        """The job in BullMQ's words, as a status page answers: `id`, `name`, `state`, `progress`,
+        `data`, `returnvalue`, `attemptsMade`, `failedReason`.
+        """
+        ran = self.failures + (self.state is State.completed)
+        error = self.error if self.state is not State.completed else None
+        return {
+            "id": self.id,
+            "name": self.function,
+            "state": str(self.state),
+            "progress": 0 if self.progress is None else self.progress,
+            "data": _data(self.args, self.kwargs),
+            "returnvalue": self.result,
+            "attemptsMade": ran,
+            "failedReason": error and error.get("message"),
+        }
+
 
 class JobSource(Protocol):
     """What a handle needs from its client."""
@@ -92,6 +115,9 @@ class JobSource(Protocol):
 
     async def job_info(self, queue: str, job_id: str) -> JobInfo:
         """Everything about a job."""
+
+    async def job_logs(self, queue: str, job_id: str, attempt: int | None = ...) -> JobLog:
+        """The log of a job."""
 
     def read_end(self, end: End) -> dict[str, Any]:
         """The last entry of a job's history."""
@@ -201,6 +227,34 @@ class Job(JobControl, arq.jobs.Job, Generic[R]):
         """
         return await self._view.explain(self.job_id)
 
+    @overload
+    async def progress(self) -> Any: ...
+    @overload
+    async def progress(self, kind: type[T]) -> T | None: ...
+    async def progress(self, kind: Any = None) -> Any:
+        """What the job told last with `ctx.progress`; `None` if nothing.
+
+        Args:
+            kind: the type of it, such as a model; default plain JSON data.
+
+        Raises:
+            JobNotFound: the queue does not hold it.
+            pydantic.ValidationError: it is no such thing.
+        """
+        told = (await self.details()).progress
+        return told if kind is None or told is None else TypeAdapter(kind).validate_python(told)
+
+    async def logs(self, attempt: int | None = None) -> JobLog:
+        """The job's log: what it wrote with `ctx.log`, and captured records of `logging`.
+
+        Args:
+            attempt: only the lines of this attempt; default all.
+
+        Raises:
+            JobNotFound: the queue does not hold it.
+        """
+        return await self._source.job_logs(self._queue_name, self.job_id, attempt)
+
     async def status(self) -> JobStatus:
         """The state in arq's words."""
         try:
@@ -270,6 +324,13 @@ class Job(JobControl, arq.jobs.Job, Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Job {self.job_id} in {self._queue_name}>"
+
+
+def _data(args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """The payload of a job: its model, or its arguments by name, those without one in a list."""
+    if len(args) == 1 and not kwargs and isinstance(args[0], dict):
+        return args[0]
+    return kwargs if not args else {"args": args, **kwargs}
 
 
 _ARQ_STATUS = {

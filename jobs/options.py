@@ -144,6 +144,8 @@ class Queue:
         ageing: a waiting job counts as one priority higher for each such time that it waits.
         dead_letter: a function, by itself or by name, of which one job is enqueued for each job
             of this queue that fails for good; it gets a `DeadLetter`.
+        events: whether its events are always written, also while nobody listens. Default: for
+            24 hours after somebody last did.
 
     Raises:
         InvalidOption: a name or number that cannot be, or a function for dead letters in a queue
@@ -158,6 +160,7 @@ class Queue:
     key: By | None
     ageing: Duration | None
     dead_letter: str | None
+    events: bool
 
     def __init__(  # noqa: PLR0913 -- the options of a queue, each by name
         self,
@@ -170,6 +173,7 @@ class Queue:
         key: By | None = None,
         ageing: Duration | None = None,
         dead_letter: str | Named | None = None,
+        events: bool = False,
     ) -> None:
         check_count("concurrency", concurrency, 1, 100_000)
         object.__setattr__(self, "name", check_name(name))
@@ -180,6 +184,7 @@ class Queue:
         object.__setattr__(self, "key", check_by(key))
         object.__setattr__(self, "ageing", check_ageing(ageing))
         object.__setattr__(self, "dead_letter", check_dead_letter(dead_letter, self.defaults))
+        object.__setattr__(self, "events", events)
 
 
 class Named(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
@@ -14,15 +15,17 @@ from jobs.connections import asks_server
 from jobs.durations import Duration, to_ms
 from jobs.editing import Writer
 from jobs.errors import InvalidOption, JobNotFound, UnreadableBody
+from jobs.events import keep_events, publish
 from jobs.explain import Explanation, explain_job
 from jobs.filters import Filter
 from jobs.handle import JobInfo
 from jobs.keys import control_channel, queue_keys
 from jobs.metrics import Point, QueueMetrics, read_history, read_metrics
+from jobs.notes import JobLog, read_log
 from jobs.queue_control import QueueControl
 from jobs.search import BOUND, Page, Shelf, search
 from jobs.states import TERMINAL, State
-from jobs.store import limits, show, workers
+from jobs.store import limits, notes, show, workers
 from jobs.store._script import MAX_ITEMS
 
 if TYPE_CHECKING:
@@ -217,6 +220,54 @@ class QueueView(QueueControl):
         """What a search needs to know of this queue."""
         return Shelf(self.name, self._keys, self._info)
 
+    async def logs(self, job_id: str, attempt: int | None = None) -> JobLog:
+        """The log of a job: what it wrote with `ctx.log`, and captured records of `logging`.
+
+        Args:
+            job_id: the job.
+            attempt: only the lines of this attempt; default all.
+
+        Raises:
+            JobNotFound: the queue does not hold it.
+        """
+        stored = await notes.read_log(self._client, self._keys, job_id)
+        if stored is None:
+            raise JobNotFound(self.name, job_id)
+        return read_log(stored, attempt)
+
+    @asks_server
+    async def publish(
+        self, name: str, data: Mapping[str, Any] | None = None, *, job_id: str = ""
+    ) -> str | None:
+        """Write an event of your own into the queue's stream, for those who follow it.
+
+        Args:
+            name: with a dot, such as "shop.order-paid".
+            data: JSON of at most 16 KiB.
+            job_id: of the job that it is about, if any.
+
+        Returns:
+            The event's id; `None` if nobody listens, so that nothing was written.
+
+        Raises:
+            InvalidOption: another name, or data that cannot be written.
+        """
+        return await publish(self._client, self._keys, name, data, job_id)
+
+    @asks_server
+    async def keep_events(self, for_: Duration | None = None) -> datetime:
+        """Have the queue's events written, whether somebody reads them or not.
+
+        Without it they are written while somebody listens and for 24 hours after.
+
+        Args:
+            for_: from now on so long; `None` (default) for ever, 0 to stop writing them now.
+
+        Returns:
+            Until when they are written.
+        """
+        return await keep_events(self._client, self._keys, for_)
+
     def _info(self, stored: show.StoredJob) -> JobInfo:
         try:
             function, args, kwargs, options = decode_body(
@@ -242,6 +293,7 @@ class QueueView(QueueControl):
             due_at=at if state is State.delayed else None,
             finished_at=at if state in TERMINAL else None,
             history=[read_line(line, self._deserializer) for line in stored.history],
+            progress=from_json(stored.progress) if stored.progress else None,
         )
 
 

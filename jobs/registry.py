@@ -35,6 +35,8 @@ class Function:
         aliases: further names under which its jobs may come.
         events: the names of the application events that it is subscribed to.
         fallback: whether it runs the jobs of its queue whose functions nobody has.
+        capture: the lowest level of the records of `logging` that are kept with a job; `None`
+            leaves it to the worker.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Function:
     aliases: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     fallback: bool = False
+    capture: int | None = None
 
     @cached_property
     def is_async(self) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobs.durations import Duration
     from jobs.job_options import OnExhausted
     from jobs.limits import Limit
+    from jobs.notes import Capture
     from jobs.options import Keep, Place
     from jobs.retry_rules import Rules
     from jobs.timeouts import Timeout
@@ -59,6 +60,7 @@ class FunctionOptions(TypedDict, total=False):
     key: By
     unique: Unique | str | tuple[str, ...] | bool
     aliases: Sequence[str]
+    capture_logs: Capture
 
 
 class Queue(options.Queue):

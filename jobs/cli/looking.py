@@ -237,6 +237,7 @@ def print_job(cli: Cli, info: JobInfo, app: Application | None) -> None:
         "args": mask_arguments(info.args, function),
         "payload": mask(by_name(function, info.args, info.kwargs), function),
         "attempt": info.attempt,
+        "progress": mask(info.progress),
         "result": mask(info.result),
         "error": info.error,
     }
@@ -250,6 +251,7 @@ def print_job(cli: Cli, info: JobInfo, app: Application | None) -> None:
         "enqueued": info.enqueued_at.isoformat(timespec="seconds"),
         "due": info.due_at and info.due_at.isoformat(timespec="seconds"),
         "finished": info.finished_at and info.finished_at.isoformat(timespec="seconds"),
+        "progress": None if info.progress is None else as_text(document["progress"]),
         "payload": as_text(document["payload"]),
         "options": as_text(info.options) if info.options else None,
         "result": as_text(document["result"]) if info.state is State.completed else None,

@@ -26,6 +26,7 @@ from jobs.cli import (
     queue_control,
     queues,
     schedules,
+    telling,
     types,
     worker,
     workers,
@@ -48,6 +49,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("list", looking.list_jobs, JOBS),
     ("show", looking.show, JOBS),
     ("explain", explain.explain, JOBS),
+    ("logs", telling.logs, JOBS),
     ("wait", looking.wait, JOBS),
     ("retry", by_filter(job_control.retry, "retry"), JOBS),
     ("duplicate", job_control.duplicate, JOBS),
@@ -84,6 +86,7 @@ LIMITS: list[tuple[str, Command]] = [
     ("list", limits.list_limits),
     ("reset", limits.reset_limit),
 ]
+EVENTS: list[tuple[str, Command]] = [("tail", telling.tail), ("keep", telling.keep)]
 OF_QUEUES: list[tuple[str, Command]] = [("list", queues.list_queues), ("show", queues.show_queue)]
 OF_WORKERS: list[tuple[str, Command]] = [
     ("list", workers.list_workers),
@@ -105,10 +108,10 @@ SCHEDULES: list[tuple[str, Command]] = [
     ("check", schedules.check_schedules),
 ]
 CLASSES = {"metrics": metrics.MetricsCommand}
-ORDER = ["enqueue", "metrics", "list", "show", "explain", "wait", "retry", "duplicate", "promote",
-         "change", "cancel", "remove", "dlq", "types", "queues", "pause", "resume", "drain",
-         "clean", "obliterate", "limits", "schedules", "worker", "workers", "dev", "health",
-         "doctor", "bench", "config"]  # fmt: skip
+ORDER = ["enqueue", "metrics", "list", "show", "explain", "logs", "wait", "retry", "duplicate",
+         "promote", "change", "cancel", "remove", "dlq", "types", "queues", "pause", "resume",
+         "drain", "clean", "obliterate", "limits", "schedules", "events", "worker", "workers",
+         "dev", "health", "doctor", "bench", "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):
@@ -140,6 +143,7 @@ def build(*, rich: bool | None = None) -> typer.Typer:
     for group, text, members, panel in (
         ("limits", "Limits of concurrency and rates.", LIMITS, JOBS),
         ("schedules", "What runs by the clock: cron and interval schedules.", SCHEDULES, JOBS),
+        ("events", "What happens in the queues.", EVENTS, JOBS),
         ("queues", "The queues: how full, how old, how fast.", OF_QUEUES, QUEUES),
         ("workers", "The live workers: what they run, and how to steer them.", OF_WORKERS, RUN),
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
 from random import random
@@ -19,6 +19,7 @@ from jobs.context import Context, Scheduled
 from jobs.depends import Holder
 from jobs.engine.calling import Caller
 from jobs.engine.exhausted import call_exhausted
+from jobs.engine.hooks import Hooks, call_hook
 from jobs.engine.listeners import Listeners
 from jobs.engine.outcome import (
     AttemptEnd,
@@ -40,6 +41,7 @@ from jobs.engine.processes import ProcessPool
 from jobs.engine.run import Run
 from jobs.errors import Fail, UnreadableBody, writable
 from jobs.middleware import RunMiddleware
+from jobs.notes import NoteTaker, captured
 from jobs.options import JobOptions
 from jobs.registry import Function
 from jobs.soft_timeout import SoftTimeout
@@ -47,20 +49,9 @@ from jobs.store.queue import Ack, Verb
 
 logger = logging.getLogger("jobs.worker")
 
-Hook = Callable[[Any], Awaitable[Any]]
-
 _NOT_ENDED = (-1, -1, -1)
 #: What a function that returned leaves to chance.
 _NO_CHANCE = Chance(random)
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """arq's hooks; an error in one is logged and harms no job (arq-B2)."""
-
-    on_job_start: Hook | None = None
-    on_job_end: Hook | None = None
-    after_job_end: Hook | None = None
 
 
 @dataclass
@@ -80,6 +71,8 @@ class Bench:
     serializer: Serializer | None = None
     deserializer: Deserializer | None = None
     obeys_retry: bool = True
+    #: The lowest level of the records of `logging` that are kept with a job; `None` for none.
+    capture: int | None = None
 
 
 class Executor:
@@ -89,13 +82,20 @@ class Executor:
         bench: what it shares with the executors of other queues.
         queue_defaults: the queue's layer of options.
         fallback: runs the jobs whose functions this worker does not have.
+        notes: where what jobs tell of themselves goes.
     """
 
     def __init__(
-        self, bench: Bench, queue_defaults: JobOptions, fallback: Function | None = None
+        self,
+        bench: Bench,
+        queue_defaults: JobOptions,
+        fallback: Function | None = None,
+        *,
+        notes: NoteTaker | None = None,
     ) -> None:
         self._bench = bench
         self._fallback = fallback
+        self._notes = notes
         self._defaults = queue_defaults
         self._plans: dict[str, Plan] = {}
         self._unknown = self._plan("")
@@ -174,10 +174,27 @@ class Executor:
         self, run: Run, function: Function, body: Body, plan: Plan
     ) -> Coroutine[Any, Any, AttemptEnd]:
         """The function itself; not a coroutine more than that needs."""
+        if not function.in_process:
+            run.begin_time(plan)
+        level = self._bench.capture if function.capture is None else function.capture
+        if level is not None:
+            return self._captured(run, function, body, plan, level)
+        return self._work(run, function, body, plan)
+
+    def _work(
+        self, run: Run, function: Function, body: Body, plan: Plan
+    ) -> Coroutine[Any, Any, AttemptEnd]:
         if function.in_process:
             return self._in_process(run, function, body, plan)
-        run.begin_time(plan)
         return self._perform(run, function, body)
+
+    async def _captured(
+        self, run: Run, function: Function, body: Body, plan: Plan, level: int
+    ) -> AttemptEnd:
+        """The same, with its records of `logging` kept with the job."""
+        assert run.context is not None  # noqa: S101 -- made before
+        with captured(run.context, level):
+            return await self._work(run, function, body, plan)
 
     async def _with_hooks(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
         """The function between arq's hooks; the first of them counts as its time."""
@@ -185,17 +202,17 @@ class Executor:
         perform = self._plainly(run, function, body, plan)
         try:
             if start is not None:
-                await _call_hook(start, run.context)
+                await call_hook(start, run.context)
         except BaseException:
             perform.close()
             raise
         ended = await perform
         if end is not None:
-            await _call_hook(end, run.context)
+            await call_hook(end, run.context)
         return ended
 
     def _context(self, run: Run, plan: Plan, options: Mapping[str, Any]) -> Context:
-        return Context(
+        context = Context(
             self._bench.resources,
             job_id=run.job_id,
             queue=run.queue,
@@ -209,6 +226,8 @@ class Executor:
             running=run,
             schedule=Scheduled.of(options.get("schedule")),
         )
+        context.notes = self._notes
+        return context
 
     async def _in_process(self, run: Run, function: Function, body: Body, plan: Plan) -> AttemptEnd:
         """The same in a process; the time of the attempt begins when one is free."""
@@ -254,7 +273,7 @@ class Executor:
         if run.context is None:
             return
         if hook is not None:
-            await _call_hook(hook, run.context)
+            await call_hook(hook, run.context)
         if run.resolution is not None:
             await self._bench.listeners.tell(run.context, run.resolution)
 
@@ -355,13 +374,6 @@ def _refusal(run: Run, plan: Plan) -> AttemptEnd | None:
     if plan.max_starts is not None and (starts := run.claimed.record.starts) >= plan.max_starts:
         return Raised(Fail(f"started {starts} times, which is its `max_starts`"))
     return None
-
-
-async def _call_hook(hook: Hook, ctx: Context | None) -> None:
-    try:
-        await hook(ctx)
-    except Exception:  # a hook of any kind must not harm the job
-        logger.exception("the hook %s failed; the job goes on", hook)
 
 
 def _own_end(run: Run, error: asyncio.CancelledError) -> BaseException:

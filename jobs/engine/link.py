@@ -21,6 +21,10 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 CALL_TIMEOUT_S = 10.0
 
 
+def _nothing(error: BaseException) -> None:
+    """Nobody wants to hear of it."""
+
+
 class Link:
     """Duties: 1. sort the server's errors; 2. wait between tries, for ever and with jitter;
     3. say once when the server goes away, again when the reason is another, and when it is back.
@@ -33,6 +37,8 @@ class Link:
         self._away_since_s: float | None = None
         self._said: type[BaseException] | None = None
         self._wait_s = _FIRST_WAIT_S
+        #: Told of each trouble of the server when it begins or changes, and of other errors.
+        self.on_trouble: Callable[[BaseException], None] = _nothing
 
     async def call(
         self, function: Callable[[], Awaitable[T]], timeout_s: float = CALL_TIMEOUT_S
@@ -80,6 +86,7 @@ class Link:
         if self._said is not type(error):
             self._said = type(error)
             logger.warning("the server at %s: %s; trying again for ever", self.address, error)
+            self.on_trouble(error)
         if kind is Trouble.fatal:
             logger.error("the server at %s refuses this worker: %s", self.address, error)
             self._wait_s = _LONGEST_WAIT_S

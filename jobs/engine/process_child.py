@@ -56,6 +56,23 @@ class ProcessContext(Context):
         raise NotInProcess("extend")
 
 
+class ChildNotes:
+    """Sends what a job tells of itself to the worker, which writes it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def progress(self, ctx: Context, value: bytes) -> None:
+        """Send the newest progress."""
+        del ctx
+        self._channel.send(Kind.progress, value)
+
+    def line(self, ctx: Context, line: bytes) -> None:
+        """Send one line of the log."""
+        del ctx
+        self._channel.send(Kind.line, line)
+
+
 def inside() -> bool:
     """Whether this is a process of a pool."""
     return _Here.inside
@@ -169,6 +186,7 @@ class Child:
             name, facts, args, kwargs = loads(payload)
             context = ProcessContext(**facts)
             logs.current.set(context)
+            context.notes = ChildNotes(self._channel)
             value = self._functions.find(name)(context, *args, **kwargs)
         except Ordered:
             raise

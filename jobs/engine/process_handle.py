@@ -14,13 +14,14 @@ import sys
 import threading
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, cast
 
 from jobs.context import Context
 from jobs.engine.process_child import unsendable
 from jobs.engine.process_wire import FACTS, Frames, Kind, Parcel, dumps, frame, loads, unpack
 from jobs.errors import Fail, ProcessDied
+from jobs.notes import capture_here, captured
 
 logger = logging.getLogger("jobs.processes")
 
@@ -59,6 +60,8 @@ class Process(asyncio.Protocol):
         self._frames = Frames()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._answer: asyncio.Future[tuple[Kind, bytes] | None] | None = None
+        self._context: Context | None = None
+        self._capture: tuple[Context, int] | None = None
         self._code: int | None = None
         self._stopping = False
         self._broken = ""
@@ -153,6 +156,7 @@ class Process(asyncio.Protocol):
         except Exception as error:
             raise Fail(unsendable("payload", name, args or kwargs, error)) from error
         self._answer = self._loop.create_future()
+        self._context, self._capture = context, capture_here()
         self._say(Kind.call, payload)
         try:
             said = await self._answer
@@ -274,7 +278,11 @@ class Process(asyncio.Protocol):
                 if not self._ready.done():
                     self._ready.set_result(None)
             case Kind.log:
-                _log(loads(payload))
+                _log(loads(payload), self._capture)
+            case Kind.progress | Kind.line if self._context and self._context.notes:
+                notes = self._context.notes
+                take = notes.progress if kind is Kind.progress else notes.line
+                take(self._context, payload)
             case _ if self._answer is not None and not self._answer.done():
                 self._answer.set_result((kind, payload))
 
@@ -314,8 +322,8 @@ def _result(name: str, kind: Kind, payload: bytes) -> Any:
         raise Fail(unsendable("result", name, payload, error)) from error
 
 
-def _log(entry: dict[str, Any]) -> None:
-    """A record of the process, to the handlers of this one."""
+def _log(entry: dict[str, Any], capture: tuple[Context, int] | None) -> None:
+    """A record of the process, to the handlers of this one; of the job that runs there, if any."""
     if isinstance(parcel := entry.get("exc_info"), Parcel):
         error = unpack(parcel)
         entry["exc_info"] = (type(error), error, None)
@@ -323,4 +331,11 @@ def _log(entry: dict[str, Any]) -> None:
     target = logging.getLogger(record.name)
     if target.isEnabledFor(record.levelno):
         # The socket is served in the context of the job that was the first in this process.
-        contextvars.Context().run(target.handle, record)
+        contextvars.Context().run(_handle, target, record, capture)
+
+
+def _handle(
+    target: logging.Logger, record: logging.LogRecord, capture: tuple[Context, int] | None
+) -> None:
+    with captured(*capture) if capture else nullcontext():
+        target.handle(record)

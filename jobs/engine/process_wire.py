@@ -26,9 +26,11 @@ class Kind(IntEnum):
     #: To the process: its `Boot`; one call.
     boot = auto()
     call = auto()
-    #: From the process: it can work; a log record; how the call ended.
+    #: From the process: it can work; a log record; what the job tells; how the call ended.
     ready = auto()
     log = auto()
+    progress = auto()
+    line = auto()
     returned = auto()
     raised = auto()
 

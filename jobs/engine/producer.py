@@ -17,6 +17,7 @@ from jobs import clock, logs
 from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Executor
 from jobs.engine.link import Link
+from jobs.engine.notes import NoteWriter
 from jobs.engine.outcome import Why
 from jobs.engine.run import Run
 from jobs.engine.slots import Slots
@@ -96,6 +97,7 @@ class Station:
     lease_ms: int
     link: Link
     executor: Executor
+    notes: NoteWriter
     deadlines: Deadlines
     counters: Counters
     budget: Budget = field(default_factory=Budget)
@@ -196,6 +198,8 @@ class Producer:
             turn, sent = self._sent or self._turn()
             self._sent = turn, sent
             try:
+                if sent and station.notes.has_notes:  # the end of an attempt must not overtake them
+                    await station.link.call(station.notes.write)
                 answer = await station.link.call(
                     lambda turn=turn: store.step(station.link.lane, station.keys, turn)  # type: ignore[misc]  # mypy infers no type for the default
                 )

@@ -14,14 +14,18 @@ from pydantic_core import from_json
 
 from jobs import clock
 from jobs.client import Client
+from jobs.connections import trouble
 from jobs.durations import to_ms
 from jobs.emitting import note_subscriptions
 from jobs.engine.deadlines import Deadlines
+from jobs.engine.errors_told import ErrorTeller
 from jobs.engine.executor import Bench, Executor
+from jobs.engine.health import HealthKey
 from jobs.engine.helm import Helm
 from jobs.engine.lease import LeaseKeeper
 from jobs.engine.letter_teller import LetterTeller
 from jobs.engine.link import Link
+from jobs.engine.notes import NoteWriter
 from jobs.engine.outcome import Why
 from jobs.engine.presence import Mode, Presence
 from jobs.engine.producer import Budget, Counters, Producer, Station
@@ -29,10 +33,12 @@ from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep
 from jobs.kept import Retention, retention_of
 from jobs.keys import DEFAULT_QUEUE, QueueKeys, control_channel, queue_keys
 from jobs.limits import scopes
+from jobs.notes import Capturing
 from jobs.options import Queue
 from jobs.store import limits, workers
 from jobs.store.commands import EVERY_WORKER, read_command
 from jobs.store.control import read_request
+from jobs.store.events import listen
 from jobs.subscription import Subscription
 from jobs.tasks import end_tasks
 
@@ -40,6 +46,8 @@ logger = logging.getLogger("jobs.worker")
 
 #: Longest time that a stopping worker spends on writing what it knows.
 FLUSH_S = 5.0
+#: Longest time that the leave-taking of a stopped worker may take.
+GOODBYE_S = 2.0
 #: A worker begins without its introduction when the server does not answer within this time.
 INTRODUCTION_S = 1.0
 #: A burst waits for its own retries that are due within this time.
@@ -113,6 +121,9 @@ class Session:
         self._loops: list[Upkeep] = [self._heartbeat, *self._upkeep(), *extra_loops(self.link)]
         self._tasks: list[asyncio.Task[None]] = []
         self._introduction: asyncio.Task[None] | None = None
+        functions = {**setup.bench.fallbacks, **setup.bench.functions}.values()
+        levels = [function.capture for function in functions]
+        self._capturing = Capturing(setup.bench.capture, levels)
         self.hurry = asyncio.Event()
         self.helm = Helm(self.producers, self._presence, self._heartbeat, setup.stop)
         if not setup.autorun:
@@ -124,6 +135,7 @@ class Session:
 
     def _producer(self, name: str) -> Producer:
         setup, queue = self.setup, self.setup.queues[name]
+        notes = NoteWriter(self.link, self.keys[name])
         producer = Producer(
             Station(
                 queue=queue,
@@ -132,7 +144,10 @@ class Session:
                 worker=setup.worker,
                 lease_ms=setup.lease_ms,
                 link=self.link,
-                executor=Executor(setup.bench, queue.defaults, setup.bench.fallbacks.get(name)),
+                executor=Executor(
+                    setup.bench, queue.defaults, setup.bench.fallbacks.get(name), notes=notes
+                ),
+                notes=notes,
                 deadlines=self._deadlines,
                 counters=setup.counters,
                 budget=setup.budget,
@@ -161,6 +176,7 @@ class Session:
                 deserializer=bench.deserializer,
             ),
             Pruner(self.link, keys),
+            ErrorTeller(self.link, keys, worker=setup.worker),
             *self._letter_teller(),
         ]
 
@@ -188,6 +204,7 @@ class Session:
 
     async def start(self) -> None:
         """Begin to claim; a server that is away at this moment delays nothing but the jobs."""
+        self._capturing.begin()
         self._introduction = asyncio.create_task(self._introduce(), name="jobs-introduction")
         await asyncio.wait([self._introduction], timeout=INTRODUCTION_S)
         self._leases.start()
@@ -206,6 +223,9 @@ class Session:
             await self.link.insist(partial(self._declare_limits, name))
         self._declared.set()
         await self.link.insist(lambda: workers.add_queues(client, client.prefix, names))
+        for name, queue in self.setup.queues.items():
+            if queue.events:
+                await self.link.insist(partial(listen, self.link.lane, self.keys[name], -1))
         for channel in self._channels:
             await self.link.insist(partial(self._control.subscribe, channel))
         await self.link.insist(lambda: note_subscriptions(client, self.setup.bench.functions))
@@ -265,6 +285,9 @@ class Session:
         await self._stop_loops(draining=True)
         await self.helm.aclose()
         await self._flush()
+        for producer in self.producers.values():
+            await producer.station.notes.aclose()
+        self._capturing.end()
         self._leases.stop()
         await self._control.aclose()
         self._leases.join(1)
@@ -319,6 +342,17 @@ class Session:
                 for keys in self.keys.values()
             ]
         )
+
+    async def take_leave(self, health: HealthKey | None) -> None:
+        """Leave the registry; the last worker takes arq's health key along (arq-E1)."""
+        try:
+            async with asyncio.timeout(GOODBYE_S):
+                if await self.leave() == 0 and health:
+                    await health.remove()
+        except Exception as error:
+            if trouble(error) is None:
+                raise
+            logger.warning("the worker could not take leave of the server: %s", error)
 
     # -- news ------------------------------------------------------------------------------
 

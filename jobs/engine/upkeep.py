@@ -45,6 +45,7 @@ class Upkeep(Loop):
         try:
             await self.link.failed(error)
         except Exception as own:  # noqa: BLE001 -- a loop outlives every error
+            self.link.on_trouble(own)
             await super().failed(own)
 
 

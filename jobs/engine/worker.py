@@ -22,14 +22,15 @@ from jobs import client as clients
 from jobs import clock, logs
 from jobs.client import Client
 from jobs.codec import Deserializer, Serializer
-from jobs.connections import blocking_client, trouble
+from jobs.connections import blocking_client
 from jobs.depends import Holder
 from jobs.durations import Duration, to_ms, to_seconds
 from jobs.engine import startup
 from jobs.engine.assembly import ArqDefaults, as_arq, collect, fallbacks, served_queues
 from jobs.engine.clockwork import clockwork
-from jobs.engine.executor import Bench, Hook, Hooks
+from jobs.engine.executor import Bench
 from jobs.engine.health import HealthKey
+from jobs.engine.hooks import Hook, Hooks
 from jobs.engine.link import Link
 from jobs.engine.listeners import Listener, Listeners
 from jobs.engine.processes import ProcessPool, process_count
@@ -42,6 +43,7 @@ from jobs.errors import JobsError
 from jobs.ids import new_name
 from jobs.keys import queue_keys
 from jobs.middleware import EnqueueMiddleware, RunMiddleware, check_middleware
+from jobs.notes import Capture, capture_level
 from jobs.options import Queue
 from jobs.recurring import Schedule, declared
 from jobs.routers import expand
@@ -51,8 +53,6 @@ logger = logging.getLogger("jobs.worker")
 
 #: Sidekiq's `-t`: shorter than the 30 s that Kubernetes and systemd-like supervisors wait.
 GRACE_S = 25
-#: Longest time for taking leave of the server.
-GOODBYE_S = 2.0
 
 
 class Worker(ArqSignals, Steering, arq.worker.Worker):
@@ -100,6 +100,8 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
             recorded, with the context and the result or error; of a failed attempt, of the last
             one. An error of theirs is logged.
         autorun: whether it claims jobs at once; else when `resume` is called. Default True.
+        capture_logs: keep what jobs write to `logging` with them: `True` or the lowest level.
+            Default: only for functions that say so.
 
     Raises:
         ConfigurationError, InvalidOption: a setting that cannot work.
@@ -143,6 +145,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         lease: Duration = 30,
         max_deliveries: int = 3,
         max_processes: int | None = None,
+        capture_logs: Capture | None = None,
         middleware: Sequence[RunMiddleware] = (),
         enqueue_middleware: Sequence[EnqueueMiddleware] = (),
         on_completed: Listener | None = None,
@@ -153,6 +156,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
     ) -> None:
         self._autorun = autorun
         functions, cron_jobs = expand(functions, cron_jobs)
+        self._capture = capture_level(capture_logs)
         self._middleware = check_middleware(middleware)
         self._enqueue_middleware = check_middleware(enqueue_middleware, "enqueue_middleware")
         self._listeners = Listeners(on_completed, on_failed, on_exhausted)
@@ -267,7 +271,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
                 await self._work(session)
             finally:
                 await session.stop(self._grace_s if self._stopping.is_set() else 0)
-                await self._leave(session)
+                await session.take_leave(self._health)
 
     async def _work(self, session: Session) -> None:
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -352,6 +356,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
             serializer=self.job_serializer,
             deserializer=self.job_deserializer,
             obeys_retry=self.retry_jobs,
+            capture=self._capture,
         )
         limited = self.burst and self.max_burst_jobs >= 0
         return Setup(
@@ -376,17 +381,6 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
             link, keys, self.health_check_key, self.health_check_interval, self._figures
         )
         return [self._health, *clockwork(link, keys, self)]
-
-    async def _leave(self, session: Session) -> None:
-        """Leave the registry; the last worker takes arq's health key along (arq-E1)."""
-        try:
-            async with asyncio.timeout(GOODBYE_S):
-                if await session.leave() == 0 and self._health:
-                    await self._health.remove()
-        except Exception as error:
-            if trouble(error) is None:
-                raise
-            logger.warning("the worker could not take leave of the server: %s", error)
 
     # -- figures ---------------------------------------------------------------------------
 

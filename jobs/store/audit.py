@@ -51,6 +51,7 @@ class Snapshot:
     bodies: frozenset[bytes]
     records: Mapping[bytes, bytes]
     results: frozenset[bytes]
+    notes: frozenset[bytes]
     expiry: frozenset[bytes]
     waiters: frozenset[bytes]
     stats: Mapping[bytes, bytes]
@@ -106,6 +107,8 @@ async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
         pipe.hkeys(keys.body)
         pipe.hgetall(keys.record)
         pipe.hkeys(keys.result)
+        pipe.hkeys(keys.progress)
+        pipe.hkeys(keys.logs)
         pipe.zrange(keys.expiry, 0, -1)
         pipe.hkeys(keys.waiters)
         pipe.hgetall(keys.stats)
@@ -117,6 +120,8 @@ async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
             bodies,
             records,
             results,
+            progress,
+            logs,
             expiry,
             waiters,
             stats,
@@ -137,6 +142,7 @@ async def _read(client: Redis, keys: QueueKeys) -> Snapshot:
         bodies=frozenset(bodies),
         records=records,
         results=frozenset(results),
+        notes=frozenset([*progress, *logs]),
         expiry=frozenset(expiry),
         waiters=frozenset(waiters),
         stats=stats,
@@ -164,6 +170,7 @@ def _check_leftovers(snapshot: Snapshot) -> list[str]:
     return _findings(
         ("with a record and no body", snapshot.records.keys() - snapshot.bodies),
         ("with a result and no body", snapshot.results - snapshot.bodies),
+        ("with progress or a log and no body", snapshot.notes - snapshot.bodies),
         ("ended without a history", ended - snapshot.results),
         ("to be pruned that have not ended", snapshot.expiry - ended),
         ("awaited that are not there", snapshot.waiters - snapshot.bodies),

@@ -58,6 +58,7 @@ class StoredJob(NamedTuple):
     body: bytes
     record: Record
     history: list[bytes]
+    progress: bytes | None = None
 
 
 async def read_jobs(
@@ -71,17 +72,18 @@ async def read_jobs(
     for at in range(0, len(ids), MAX_ITEMS):
         page = ids[at : at + MAX_ITEMS]
         flat = await script("look")(client, keys, (), page)
-        found += [_stored(job_id, *flat[5 * n : 5 * n + 5]) for n, job_id in enumerate(page)]
+        found += [_stored(job_id, *flat[6 * n : 6 * n + 6]) for n, job_id in enumerate(page)]
     return found
 
 
-def _stored(  # noqa: PLR0913 -- the five values of look.lua
+def _stored(  # noqa: PLR0913 -- the six values of look.lua
     job_id: str,
     state: bytes,
     place: bytes | None,
     body: bytes | None,
     record: bytes | None,
     result: bytes | None,
+    progress: bytes | None,
 ) -> StoredJob | None:
     if body is None or place is None:
         return None
@@ -89,7 +91,8 @@ def _stored(  # noqa: PLR0913 -- the five values of look.lua
     enqueued_ms, envelope = split_body(body)
     packed = unpack_record(record) if record else first_record(score, enqueued_ms)
     lines = result.split(b"\n") if result else []
-    return StoredJob(job_id, State(state.decode()), score, enqueued_ms, envelope, packed, lines)
+    known = State(state.decode())
+    return StoredJob(job_id, known, score, enqueued_ms, envelope, packed, lines, progress)
 
 
 async def read_flow(client: AsyncCommands, keys: QueueKeys, job_id: str) -> Flow:

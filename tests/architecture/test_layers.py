@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "dead_letters", "fingerprints", "letter_files", "letters", "asked", "kept",
         "soft_timeout", "arq_client", "depends", "emitting", "once", "routers", "actions",
         "prometheus", "fleet", "explain", "recurring", "schedules",
+        "notes", "event_reader", "log_follower",
     ),
     "engine": ("engine",),
     "features": ("flows", "workflows"),

@@ -92,6 +92,7 @@ DAMAGE = {
     "1 jobs with a body and in no state: j7": ("ZREM", KEYS.ready, "j7"),
     "1 jobs with a record and no body: ghost": ("HSET", KEYS.record, "ghost", RECORD),
     "1 jobs with a result and no body: ghost": ("HSET", KEYS.result, "ghost", "x"),
+    "1 jobs with progress or a log and no body: ghost": ("HSET", KEYS.logs, "ghost", "x"),
     "1 jobs ended without a history: j0": ("HDEL", KEYS.result, "j0"),
     "1 jobs to be pruned that have not ended: j7": ("ZADD", KEYS.expiry, 1, "j7"),
     "1 jobs awaited that are not there: ghost": ("HSET", KEYS.waiters, "ghost", "inbox"),

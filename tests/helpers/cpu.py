@@ -308,3 +308,13 @@ class Unreadable:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return int, ("no number",)
+
+
+@job("telling", executor="process", timeout=30, capture_logs="INFO")
+def telling(ctx: Context, steps: int) -> int:
+    """Tell of itself, from another process."""
+    for step in range(1, steps + 1):
+        ctx.progress({"step": step, "pid": os.getpid()})
+        ctx.log(f"step {step}")
+    logger.warning("all %d done", steps)
+    return os.getpid()

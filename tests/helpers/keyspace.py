@@ -200,7 +200,7 @@ def _complete(places: dict[State, Dump], found: Dump) -> list[str]:
         *(f"{i} is {s} without a record" for s in needy for i in places[s] if i not in records),
         *(
             f"{i} has a {n} and no body"
-            for n in ("record", "result")
+            for n in ("record", "result", "progress", "logs")
             for i in found.get(n, {})
             if i not in bodies
         ),

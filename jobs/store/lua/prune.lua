@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Removes what is over its age: kept jobs, taken ids, unique keys; at most 100 of each a call. Moves the
 -- counters of old minutes to their hour, their day and the totals, and removes old hours and days.
--- keys: body record result completed failed cancelled expired expiry config taken unique uniques progress logs stats
+-- keys: body record result completed failed cancelled expired expiry config taken unique uniques progress logs stats events
 -- args: now:int minutes_ms:int hours_ms:int days_ms:int cursor:str
 -- returns: how many jobs were removed, the cursor for the next call over the statistics ('0': done)
--- include: time record drop
+-- include: time record tell drop
 local STATES = {completed = completed, failed = failed, cancelled = cancelled, expired = expired}
 local due = redis.call('ZRANGEBYSCORE', expiry, '-inf', now, 'LIMIT', 0, 100)
 for state, zset in pairs(STATES) do
@@ -14,6 +14,7 @@ for state, zset in pairs(STATES) do
   end
   drop(state, zset, mine)
 end
+if #due > 0 then tell('cleaned', '', '{"count":' .. #due .. '}') end
 local free = redis.call('ZRANGEBYSCORE', taken, '-inf', now, 'LIMIT', 0, 100)
 if #free > 0 then redis.call('ZREM', taken, unpack(free)) end
 local over = redis.call('ZRANGEBYSCORE', uniques, '-inf', now, 'LIMIT', 0, 100)
@@ -39,4 +40,5 @@ for i = 1, #page[2], 2 do
 end
 if #old > 0 then redis.call('HDEL', stats, unpack(old)) end
 if moved then redis.call('HINCRBY', stats, 'moved', 1) end
+write_events()
 return {#due, page[1]}

@@ -90,7 +90,7 @@ else
 end
 reply[2] = until_next()
 local left = waiting()
-if left == 0 and acks > 0 then tell('drained', '', '') end
+if left == 0 and acks > 0 and listening and redis.call('ZCARD', leases) == 0 then tell('drained', '', '') end
 reply[3] = is_open and left or 0
 if has_flow and left == 0 and reply[4] < 0 then reply[4] = head_of(alarms) end
 if reply[3] > 0 and reply[4] < 0 then ring() end

@@ -57,8 +57,9 @@ local function lease(asked, scores, reply, jobs)
       reply[#reply + 1] = id
       reply[#reply + 1] = stored[n]
       reply[#reply + 1] = fresh
-      bucket('wait', math.max(0, now - available), function_of(stored[n]))
-      tell('active', id, '')
+      local of = function_of(stored[n])
+      bucket('wait', math.max(0, now - available), of)
+      tell('active', id, of)
     end
   end
   if #ids == 0 then return ids, tokens end

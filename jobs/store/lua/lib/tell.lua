@@ -1,6 +1,10 @@
--- events of this call, written as one entry of the stream at its end, and only if somebody listens;
--- each is 1 byte of the length of its name, 2 of that of the id, 4 of that of the data, then these
-local EVENTS = 10000
+-- events of this call, written at its end as one entry of the stream, and only while somebody listens.
+-- Entry: `t` the time in ms, `e` the events, each 1 byte of the length of its name, 2 of that of the id
+-- of its job, 4 of that of the data, then these three; data is JSON, or '' for none.
+-- Events are numbered in `config`, and the id of an entry is the number of its last event: so the bound
+-- counts events whatever their entries carry, and a reader sees from the numbers alone what it missed.
+-- Data of more than LARGEST bytes, such as a large result, is left out and only its size is told
+local EVENTS, LARGEST = 10000, 16384
 local told = {}
 local listening
 local function hears()
@@ -10,8 +14,15 @@ local function hears()
   return listening
 end
 local function tell(name, id, data)
-  if hears() then told[#told + 1] = struct.pack('>BHI4', #name, #id, #data) .. name .. id .. data end
+  if hears() then
+    if #data > LARGEST then data = '{"large":' .. #data .. '}' end
+    told[#told + 1] = struct.pack('>BHI4', #name, #id, #data) .. name .. id .. data
+  end
 end
 local function write_events()
-  if #told > 0 then redis.call('XADD', events, 'MAXLEN', '~', EVENTS, '*', 'e', table.concat(told)) end
+  if #told == 0 then return 0 end
+  local last = redis.call('HINCRBY', config, 'told', #told)
+  redis.call('XADD', events, 'MINID', '~', string.format('%.0f', last - EVENTS), string.format('%.0f', last),
+    't', string.format('%.0f', now), 'e', table.concat(told))
+  return last
 end
