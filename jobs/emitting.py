@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from jobs import registry
 from jobs.client import Client, current_client
@@ -50,9 +50,13 @@ class Event(BaseModel):
     Args:
         name: in the class's brackets, `class UserCreated(Event, name="user.created")`: what it is
             called on the server; default the name of the class.
+
+    The field `event` holds this name: it travels along, so that events with the same fields are
+    told apart.
     """
 
     event_name: ClassVar[str] = "Event"
+    event: str = Field(default="", validate_default=True)
 
     def __init_subclass__(cls, name: str | None = None, **more: Unpack[ConfigDict]) -> None:
         """Take the name that the class statement gives.
@@ -62,6 +66,13 @@ class Event(BaseModel):
         """
         super().__init_subclass__(**more)
         cls.event_name = check_name(cls.__name__ if name is None else name, "event")
+
+    @field_validator("event", mode="before")
+    @classmethod
+    def _is_of_this_class(cls, value: object) -> str:
+        if value not in ("", cls.event_name):
+            raise ValueError(f"expected the event {cls.event_name!r}, got {value!r}")
+        return cls.event_name
 
 
 def on(*events: type[Event]) -> Callable[[F], F]:

@@ -202,7 +202,9 @@ def expand(
 
 
 def discover(package: str | ModuleType) -> Router:
-    """Import every module of a package, and collect the job functions and cron jobs found there.
+    """Import every module of a package, and collect the job functions, cron jobs and routers there.
+
+    Functions whose code lies elsewhere are left out: they were imported to be enqueued.
 
         class WorkerSettings:
             functions = (discover("shop.jobs"),)
@@ -217,12 +219,21 @@ def discover(package: str | ModuleType) -> Router:
     found = Router()
     for module in _modules(package):
         for value in vars(module).values():
-            if isinstance(value, JobFunction | CronJob):
+            if isinstance(value, CronJob) or _is_of(package, value):
                 found.add(value)
             elif isinstance(value, Router):
                 found.include(value)
     found.functions, found.cron_jobs = _once(found.functions), _once(found.cron_jobs)
     return found
+
+
+def _is_of(package: str | ModuleType, value: object) -> bool:
+    """Whether this is a job function whose code lies in the package."""
+    name = package if isinstance(package, str) else package.__name__
+    if not isinstance(value, JobFunction):
+        return False
+    module = value.function.call.__module__
+    return module == name or module.startswith(f"{name}.")
 
 
 def _modules(package: str | ModuleType) -> Iterable[ModuleType]:

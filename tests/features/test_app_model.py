@@ -118,6 +118,7 @@ def write_package(folder: Path, name: str, **modules: str) -> None:
 
 
 DECLARED = """
+from jobs.catalog.flaky import flaky  # to be enqueued here, not to be run
 from jobs import Router, cron, job
 @job("{0}.plain")
 async def plain(ctx): ...

@@ -93,6 +93,36 @@ async def test_a81_events_are_typed(client: Client, work: Work) -> None:
     )
 
 
+async def test_a81_events_with_the_same_fields_are_told_apart(client: Client, work: Work) -> None:
+    """By the name that travels along, with the code and without it."""
+
+    class Opened(Event):
+        account: int
+
+    class Closed(Event):
+        account: int
+
+    seen: list[Event] = []
+
+    @on(Opened, Closed)
+    @job("follow")
+    async def follow(ctx: Context, event: Opened | Closed) -> None:
+        seen.append(event)
+
+    await work(follow)
+    told: list[Event] = [Closed(account=1), Opened(account=2), Closed(account=3)]
+    for event in told[:2]:
+        (queued,) = await emit(event)
+        await queued.result(timeout=5)
+    registry.functions.clear()
+    (queued,) = await emit(told[2])
+    await queued.result(timeout=5)
+    assert seen == told
+    assert [type(event) for event in seen] == [Closed, Opened, Closed]
+    with pytest.raises(ValidationError, match="expected the event 'Opened', got 'Closed'"):
+        Opened.model_validate(told[0].model_dump())
+
+
 async def test_a82_an_event_triggers_every_function_that_is_subscribed(
     client: Client, work: Work
 ) -> None:
