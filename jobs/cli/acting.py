@@ -74,7 +74,9 @@ def by_filter(function: Command, action: str, state: State | None = None) -> Com
 
     def run(cli: Cli, **values: Any) -> int | None:
         given = {name: values[name] for name in names}
-        everything = values.get("everything") and not values.get("ids")
+        everything = values.get("everything")
+        if everything and values.get("ids"):
+            raise Problem("give ids or --all, not both")
         if not everything and not any(value for n, value in given.items() if n not in _OWN):
             if not values.get("ids") and _needs_ids(signature):
                 raise Problem("give ids, a filter or --all", f"`{PROGRAM} {action} --help`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +18,7 @@ from jobs.cli.changing import (
 from jobs.cli.codes import Code, Problem
 from jobs.cli.context import PROGRAM, Cli, plain
 from jobs.cli.editor import DataOption, EditOption, new_payload
-from jobs.cli.looking import Ids, QueueOption, find_jobs, locate
+from jobs.cli.looking import Ids, QueueOption, locate
 from jobs.states import TERMINAL, State
 
 if TYPE_CHECKING:
@@ -70,28 +70,39 @@ def retry(  # noqa: PLR0913 -- the options of a command
         )
     if (data is not None or edit) and (ids is None or len(ids) != 1):
         raise Problem("--data and --edit are for one job: give its id")
-    if ids and not dry_run:
+    if ids:
         one = _Retry(cli, data, edit=edit, reset=not keep_attempts)
-        return act(cli, ids, queue, one, done="waits again", fitting=TERMINAL)
-    found = find_jobs(cli, [State.failed], queue, None, None)
-    chosen = [info for info in found if not ids or info.id in ids]
-    if many:
-        chosen = _last_before(chosen, last, before)
+        return act(cli, ids, queue, one, done="waits again", fitting=TERMINAL, dry_run=dry_run)
+    chosen = _failed(cli, queue, last, before)
     return retry_many(cli, chosen, yes=yes, dry_run=dry_run, reset=not keep_attempts)
 
 
-def _last_before(jobs: list[JobInfo], last: int | None, before: str | None) -> list[JobInfo]:
-    """Of these, the last that ended before a moment; the newest first."""
-    from datetime import UTC, datetime
-
+def _failed(cli: Cli, queue: str | None, last: int | None, before: str | None) -> list[JobInfo]:
+    """The last jobs that failed before a moment, or all of them; the newest first."""
+    from jobs.cli.metrics import check_queues, known_queues
+    from jobs.cli.server import optional_app, talk
     from jobs.cli.when import read_at
 
-    early = datetime.min.replace(tzinfo=UTC)
-    ended = sorted(jobs, key=lambda info: info.finished_at or early, reverse=True)
-    if before is not None:
-        moment = read_at(before)
-        ended = [info for info in ended if (info.finished_at or early) < moment]
-    return ended[:last]
+    moment = None if before is None else read_at(before)
+    app = optional_app(cli)
+
+    async def of_queue(client: Client, name: str) -> list[tuple[datetime, JobInfo]]:
+        found: list[tuple[datetime, JobInfo]] = []
+        async for info in client.queue(name).iterate(State.failed):
+            if last is not None and len(found) >= last:
+                break
+            at = info.finished_at
+            if at is not None and (moment is None or at < moment):
+                found.append((at, info))
+        return found
+
+    async def work(client: Client) -> list[JobInfo]:
+        names = check_queues([queue] if queue else None, await known_queues(client, app))
+        ended = [pair for name in names for pair in await of_queue(client, name)]
+        ended.sort(key=lambda pair: pair[0], reverse=True)
+        return [info for _, info in ended][:last]
+
+    return talk(cli, app, work)
 
 
 class _Retry:
@@ -115,69 +126,13 @@ class _Retry:
 # -- promote, remove ----------------------------------------------------------------------
 
 
-def promote(  # noqa: PLR0913 -- the options of a command
-    cli: Cli,
-    ids: OptionalIds = None,
-    *,
-    everything: Annotated[bool, typer.Option("--all", help="Every delayed job.")] = False,
-    queue: QueueOption = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-) -> int:
+def promote(cli: Cli, ids: Ids, *, queue: QueueOption = None, dry_run: DryRunOption = False) -> int:
     """Make delayed jobs wait now, those between two attempts too."""
-    if bool(ids) == everything:
-        raise Problem("give ids or --all", f"`{PROGRAM} promote --help`")
-    if not everything:
-        return act(
-            cli, ids or [], queue, _promote, done="waiting", fitting={State.delayed},
-            dry_run=dry_run,
-        )  # fmt: skip
-    found = find_jobs(cli, [State.delayed], queue, None, None)
-    ids = [info.id for info in found]
-    if ids and not dry_run:
-        confirm(cli, f"promote {len(ids)} delayed jobs", ids, yes=yes)
-    moved = ids if dry_run else _each_queue(cli, found, _promote_many)
-    _print_many(cli, moved, "would be promoted" if dry_run else "wait now", dry_run=dry_run)
-    return Code.ok if len(moved) == len(ids) else Code.partial
 
+    async def one(client: Client, info: JobInfo) -> State | None:
+        return (await client.queue(info.queue).promote([info.id]))[0]
 
-async def _promote(client: Client, info: JobInfo) -> State | None:
-    return (await client.queue(info.queue).promote([info.id]))[0]
-
-
-async def _promote_many(client: Client, queue: str, ids: Sequence[str]) -> list[str]:
-    states = await client.queue(queue).promote(ids)
-    return [i for i, state in zip(ids, states, strict=True) if state is State.delayed]
-
-
-def _each_queue(
-    cli: Cli,
-    jobs: Sequence[JobInfo],
-    some: Callable[[Client, str, Sequence[str]], Awaitable[list[str]]],
-) -> list[str]:
-    """Do something to the jobs of each queue; the ids of those to which it was done."""
-    from jobs.cli.server import optional_app, talk
-
-    queues: dict[str, list[str]] = {}
-    for info in jobs:
-        queues.setdefault(info.queue, []).append(info.id)
-
-    async def work(client: Client) -> list[str]:
-        done: list[str] = []
-        for name, ids in queues.items():
-            done += await some(client, name, ids)
-        return done
-
-    return talk(cli, optional_app(cli), work)
-
-
-def _print_many(cli: Cli, ids: Sequence[str], verb: str, *, dry_run: bool) -> None:
-    if cli.json:
-        cli.document(dry_run=dry_run, jobs=[{"id": job_id} for job_id in ids])
-    else:
-        for job_id in ids:
-            cli.data(plain(job_id))
-    cli.say(f"{len(ids)} jobs {verb}")
+    return act(cli, ids, queue, one, done="waiting", fitting={State.delayed}, dry_run=dry_run)
 
 
 def remove(

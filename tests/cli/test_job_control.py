@@ -154,13 +154,20 @@ def test_all_delayed_jobs_are_promoted(later: list[str], cli: Cli) -> None:
     assert sorted(cli("promote", "--all", "--dry-run").out.split()) == later
     assert cli("promote", "--all", "--queue", "email", "--yes").out == "l3\n"
     done = cli("promote", "--all", "--yes", "--json")
-    assert sorted(job["id"] for job in done.json["jobs"]) == ["l1", "l2"]
+    assert sorted(done.json["promoted"]) == ["l1", "l2"]
     assert cli("promote", "--all").code == 0, "nothing to ask about"
     for words in ([], ["l1", "--all"]):
         assert cli("promote", *words).code == 2
 
 
 # -- remove -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["remove", "cancel", "promote"])
+def test_ids_and_all_contradict_each_other(verb: str, later: list[str], cli: Cli) -> None:
+    done = cli(verb, "l1", "--all", "--yes")
+    assert (done.code, done.out) == (2, "")
+    assert set(states(cli).values()) == {"delayed"}
 
 
 def test_jobs_are_removed_after_a_yes(dead: list[str], later: list[str], cli: Cli) -> None:
