@@ -102,6 +102,8 @@ class Run:
         """
         if self.stop is not None and self.stop.why is why:
             return
+        if self.soft is not None:
+            self.soft.give_way()
         if self.stop is None or why is Why.lost:
             self.stop = Stop(why, detail)
         if self.task is not None:
@@ -141,6 +143,8 @@ class Run:
 
     def _end_time(self) -> None:
         if self.stop is None:
+            if self.soft is not None:
+                self.soft.give_way()
             extended_s = getattr(self, "extended_s", 0.0)
             extended = format_ms(round(extended_s * 1000))
             detail = f", extended by {extended}" if extended_s else ""

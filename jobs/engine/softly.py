@@ -23,7 +23,16 @@ class Soft:
         raises: whether the function is told by an exception, beside the event.
     """
 
-    __slots__ = ("_delivered", "awaiting", "driving", "event", "limit_s", "raises", "struck")
+    __slots__ = (
+        "_delivered",
+        "_pending",
+        "awaiting",
+        "driving",
+        "event",
+        "limit_s",
+        "raises",
+        "struck",
+    )
 
     def __init__(self, limit_s: float, *, raises: bool) -> None:
         self.limit_s = limit_s
@@ -34,6 +43,7 @@ class Soft:
         self.event = asyncio.Event()
         #: Whether a coroutine is driven now, which could be told.
         self.driving = False
+        self._pending = False
         self._delivered = False
 
     def strike(self, task: asyncio.Task[Any] | None) -> None:
@@ -42,21 +52,27 @@ class Soft:
         self.event.set()
         if self.raises and self.driving and task is not None:
             self.awaiting = chain_of(task)
-            task.cancel()
+            self._pending = task.cancel()
 
     def drive(self, coroutine: Coroutine[Any, Any, Any]) -> Driven:
         """Await this to await `coroutine`, with `SoftTimeout` raised in it when the time comes."""
         return Driven(self, coroutine)
 
+    def give_way(self) -> None:
+        """The attempt is to stop: from now on a cancellation is one."""
+        self._delivered = True
+
     def meant(self, error: BaseException) -> BaseException:
-        """`SoftTimeout` for the cancellation that `strike` made; any other error as it is."""
-        if not self.struck or self._delivered or not isinstance(error, asyncio.CancelledError):
-            return error
-        task = asyncio.current_task()
-        if task is None or task.cancelling() > 1:  # another one comes first
+        """`SoftTimeout` for the cancellation that `strike` made; any other error as it is.
+
+        A task that is cancelled twice before it runs meets one `CancelledError`: with one of a
+        timeout of the function's own it is told of the soft one, which is the outer.
+        """
+        if not self._pending or self._delivered or not isinstance(error, asyncio.CancelledError):
             return error
         self._delivered = True
-        task.uncancel()
+        if (task := asyncio.current_task()) is not None:
+            task.uncancel()
         return SoftTimeout(f"the soft timeout of {self.limit_s:g} s is over")
 
     def failure(self, error: SoftTimeout) -> JobTimedOut:
