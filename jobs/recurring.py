@@ -221,7 +221,7 @@ def schedule(cron: str | None = None, /, **options: Unpack[DeclaredOptions]) -> 
         options: see `ScheduleOptions`; also `name` (default the function's) and `payload`.
 
     Raises:
-        InvalidOption: as `Schedule` does.
+        InvalidOption: as `Schedule` does; also for what is no function.
     """
     given = cast("dict[str, Any]", options)
     if cron is not None:
@@ -231,8 +231,15 @@ def schedule(cron: str | None = None, /, **options: Unpack[DeclaredOptions]) -> 
     read_options({name: given[name] for name in given if name not in ("name", "payload")})
 
     def declare(function: F) -> F:
-        code = getattr(function, "__wrapped__", function)
-        setattr(code, _MARK, [*getattr(code, _MARK, []), given])
+        registered = getattr(function, "function", None)  # a job function's own
+        code = registered.call if isinstance(registered, Function) else function
+        try:
+            setattr(code, _MARK, [*getattr(code, _MARK, []), given])
+        except AttributeError:
+            raise InvalidOption(
+                f"`@schedule` stands on a function, not on {function!r}: for what cannot be "
+                "decorated give `Schedule(…)` to `Worker(schedules=…)`"
+            ) from None
         return function
 
     return declare

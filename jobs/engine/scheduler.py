@@ -35,6 +35,8 @@ LONGEST_SLEEP_S = 10.0
 FOLLOW_MS = (200, 400)
 #: So often the end of a job is looked for that keeps the next run waiting, in ms.
 HELD_MS = 500
+#: So many plans are under way at once.
+AT_ONCE = 50
 #: Time from an error of this loop to its next turn.
 FAILED_S = 1.0
 #: A schedule that cannot be fired is tried again so much later, in ms.
@@ -222,13 +224,25 @@ class Scheduler(Upkeep):
             await self._read_some(board, [entry.definition.name for entry in due], now)
             due = board.due(now)
         made, first = 0, True
-        for entry in due:
-            stage, jobs = await self._fire(board, entry, now)
-            first = first and stage is not Stage.stale
-            made += jobs
+        for at in range(0, len(due), AT_ONCE):
+            for stage, jobs in await self._fire_some(board, due[at : at + AT_ONCE], now):
+                first = first and stage is not Stage.stale
+                made += jobs
         if due:
             board.lag_ms = 0 if first else round(uniform(*FOLLOW_MS))
         return made
+
+    async def _fire_some(
+        self, board: Board, due: Sequence[Entry], now: int
+    ) -> list[tuple[Stage, int]]:
+        """Send some plans without waiting for each answer; all have ended when this raises."""
+        calls = (self._fire(board, entry, now) for entry in due)
+        done: list[tuple[Stage, int]] = []
+        for answer in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            done.append(answer)
+        return done
 
     async def _fire(self, board: Board, entry: Entry, now: int) -> tuple[Stage, int]:
         """Send the plan for one schedule; what became of it, and how many jobs it made."""

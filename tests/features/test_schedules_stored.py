@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from jobs import (
     RedisSettings,
     Schedule,
     Worker,
+    func,
     job,
     schedule,
 )
@@ -85,6 +87,45 @@ async def test_b77_what_the_code_declares(client: Client, work: Work) -> None:
 
     await wait_until(beats, description="the second worker is up")
     assert (await client.schedules.get("ticks")).state == "paused", "a deploy ends no pause"
+
+
+def timed(function: Any) -> Any:
+    """A decorator of the application's own."""
+
+    @wraps(function)
+    async def call(*args: Any) -> Any:
+        return await function(*args)
+
+    return call
+
+
+async def test_b77_declared_among_other_decorators(client: Client, work: Work) -> None:
+    @schedule("@daily")
+    @timed
+    async def above(ctx: Any) -> None: ...
+
+    @timed
+    @schedule("@daily")
+    async def below(ctx: Any) -> None: ...
+
+    @job("inside")
+    @schedule("@daily")
+    async def inside(ctx: Context) -> None: ...
+
+    @schedule("@daily")
+    @job("outside")
+    @timed
+    async def outside(ctx: Context) -> None: ...
+
+    await work(*(func(f, name=f.__name__) for f in (above, below)), inside, outside)
+
+    async def stored() -> bool:
+        names = [info.name for info in await client.schedules.list()]
+        return names == ["above", "below", "inside", "outside"]
+
+    await wait_until(stored, description="all four are stored")
+    with pytest.raises(InvalidOption, match="`@schedule` stands on a function"):
+        schedule("@daily")([].append)
 
 
 async def test_b77_what_the_code_no_longer_declares_rests(client: Client, work: Work) -> None:
