@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from jobs import Context, DeadLetter, Queue, Skip, Snooze, Worker, fixed, job
+from jobs import Context, DeadLetter, Limit, Queue, Skip, Snooze, Worker, fixed, job
 from tests.helpers.ledger import Ledger
 from tests.helpers.processes import QUEUE
 
@@ -137,8 +137,27 @@ async def novel(ctx: Context) -> None:
     note("finish", ctx)
 
 
+@job("paced", queue=QUEUE, rate="30/s")
+async def paced(ctx: Context) -> None:
+    """At most 30 a second over all workers."""
+    note("start", ctx)
+    note("effect", ctx)
+    note("finish", ctx)
+
+
+@job("tenant", queue=QUEUE, key="name", limits=[Limit(concurrency=3, per="key")])
+async def tenant(ctx: Context, name: str, ms: float = 10) -> int:
+    """At most three of a tenant at once."""
+    return await work(ctx, ms)
+
+
 OLD = [work, hold, late, flaky, snoozer, block, poison]
-APPS = {"old": OLD, "new": [*OLD, novel], "letters": [poison, doomed, mourn]}
+APPS = {
+    "old": OLD,
+    "new": [*OLD, novel],
+    "letters": [poison, doomed, mourn],
+    "limited": [*OLD, paced, tenant],
+}
 
 
 async def up(ctx: dict[Any, Any]) -> None:
@@ -165,6 +184,7 @@ def make_worker(settings: dict[str, Any]) -> Worker:
             Queue(
                 QUEUE,
                 concurrency=settings.get("concurrency", 20),
+                rate=settings.get("rate"),
                 dead_letter=settings.get("dead_letter"),
             )
         ],

@@ -121,10 +121,14 @@ class FlowModel:
         return all(self.is_first(job, order) for order in self.orders(job) - job.holds)
 
     def is_first(self, job: Job, order: str) -> bool:
-        """Whether a job is the next one of an order, and the one before has ended."""
+        """Whether a job is the next one of an order, and the one before has ended.
+
+        A job that holds a place between its attempts stands by itself, whatever its line says.
+        """
         if self.holders(order):
             return False
-        ahead = (other for other in self.of(State.waiting) if other.line < job.line)
+        line = [other for other in self.of(State.waiting) if not other.holds]
+        ahead = [other for other in line if other.line < job.line and not job.holds]
         return not any(order in self.orders(other) for other in ahead)
 
     def opens_at(self) -> float:

@@ -217,3 +217,20 @@ async def test_a_retried_job_takes_a_key_whose_time_is_over(steps: Steps) -> Non
     steps.now += 1000
     await steps.retry("a")
     assert await once(steps, "b", Once.unfinished) == "a"
+
+
+async def test_a_worker_sleeps_no_longer_than_a_shared_rate_needs(steps: Steps) -> None:
+    """A limit of places and starts: while places are free, only the rate says when to look."""
+    await rules(steps, q="r1/100@s c5@s")
+    await steps.add("a", "b")
+    assert await claimed(steps) == ["a"]
+    assert (await steps.step(want=1)).rate_wait_ms == 100
+
+
+async def test_another_job_in_front_of_a_blocked_group_is_looked_at(steps: Steps) -> None:
+    """What blocks a group of an ordered key may be a limit of the one that was its first."""
+    await rules(steps, k="o", f_slow="c1")
+    await steps.put([of("b", "slow", "b"), of("a1", "slow", "a")])
+    assert await claimed(steps) == ["b"]
+    await steps.put([of("a0", "quick", "a", priority=1)])
+    assert await claimed(steps) == ["a0"]

@@ -15,12 +15,18 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from redis.asyncio import Redis
 
 from jobs.states import TERMINAL, State
 from jobs.store import audit as store_audit
-from jobs.store import limits, queue
+from jobs.store import limits, pausing, queue
 from jobs.store.queue import Ack, Answer, Entry, Flow, Once, Verb
 from jobs.store.queue import Limits as Keep
 from jobs.store.show import STATE_KEYS
@@ -30,7 +36,7 @@ from tests.store.steps import FOREVER, LEASE, NOTHING, NOW, Steps
 
 T = TypeVar("T")
 
-IDS = st.sampled_from("abcdefgh")
+IDS = st.sampled_from("abcdefghijklmnopqrst")
 KEEPS = st.sampled_from([FOREVER, FOREVER, NOTHING, (40, -1, -1)])
 MOST_LOSSES = 2
 MS = 300
@@ -54,13 +60,49 @@ CHANGES = st.sampled_from(
 ENTRY = st.fixed_dictionaries(
     {
         "job_id": IDS,
-        "function": st.sampled_from("xy"),
-        "key": st.sampled_from(["", "k", "k", "l"]),
-        "once": st.sampled_from([None, None, *Once]),
+        "function": st.sampled_from("xxy"),
+        "key": st.sampled_from(["k", "l", "k", ""]),
+        "once": st.sampled_from([None] * 6 + [*Once]),
         "priority": st.sampled_from([3, 3, 3, 1, 5]),
-        "delay": st.sampled_from([0, 0, 0, 50, 400]),
+        "delay": st.sampled_from([0, 0, 0, 0, 50, 400]),
         "most": st.sampled_from([0, 500]),
     }
+)
+#: Jobs that end, jobs that are wanted, how they end, and the time before that.
+TURN = (
+    st.sampled_from([1, 0, 2]),
+    st.sampled_from([2, 1, 3, 100, 0]),
+    st.sampled_from([Verb.complete, Verb.complete, Verb.retry, Verb.interrupt]),
+    st.sampled_from([0, 0, 300, 1000]),
+)
+CONTROL = st.one_of(
+    st.tuples(st.just("rescue"), IDS, KEEPS),
+    st.tuples(st.just("cancel"), IDS, KEEPS),
+    st.tuples(st.just("retry"), IDS),
+    st.tuples(st.just("promote"), IDS),
+    st.tuples(st.just("unpark"), IDS),
+    st.tuples(st.just("prune")),
+    st.tuples(
+        st.just("remove"),
+        st.sets(IDS, min_size=1, max_size=2),
+        st.sampled_from([None, *State]),
+        st.booleans(),
+    ),
+    st.tuples(
+        st.just("change"),
+        IDS,
+        st.sampled_from([0, 1, 5]),
+        st.sampled_from([-1, -1, 0, 50]),
+        st.sampled_from([-1, 0]),
+        st.booleans(),
+    ),
+)
+SETTINGS = st.one_of(
+    st.tuples(st.just("limit"), st.lists(CHANGES, min_size=1, max_size=2)),
+    st.tuples(
+        st.just("pause_function"), st.sampled_from("xy"), st.sampled_from([False, False, True])
+    ),
+    st.tuples(st.just("pause"), st.sampled_from([False, False, True])),
 )
 
 
@@ -92,9 +134,18 @@ class FlowMachine(RuleBasedStateMachine):
         job = self.model.jobs.get(job_id)
         return job if job and job.state in states else None
 
+    @initialize(
+        rules=st.dictionaries(st.sampled_from(list(RULES)), st.integers(0, 4), min_size=2),
+        entries=st.lists(ENTRY, min_size=6, max_size=10),
+    )
+    def begin(self, rules: dict[str, int], entries: list[dict[str, Any]]) -> None:
+        """Limits as they mostly are, set before the jobs come."""
+        self.set_rules({scope: RULES[scope][n % len(RULES[scope])] for scope, n in rules.items()})
+        self.enqueue(entries)
+
     # -- enqueue ---------------------------------------------------------------------------
 
-    @rule(entries=st.lists(ENTRY, min_size=1, max_size=3))
+    @rule(entries=st.lists(ENTRY, min_size=1, max_size=4))
     def enqueue(self, entries: list[dict[str, Any]]) -> None:
         expected = []
         call = [self.entry(**entry) for entry in entries]
@@ -106,6 +157,10 @@ class FlowMachine(RuleBasedStateMachine):
             queue.submit(self.client, self.steps.keys, call, again=False, now_ms=self.steps.now)
         )
         assert [holder or str(added) for added, holder in found] == expected
+
+    @rule(entries=st.lists(ENTRY, min_size=3, max_size=6))
+    def enqueue_many(self, entries: list[dict[str, Any]]) -> None:
+        self.enqueue(entries)
 
     def entry(self, job_id: str, function: str, key: str, **rest: Any) -> Entry:
         once: Once | None = rest["once"]
@@ -132,6 +187,25 @@ class FlowMachine(RuleBasedStateMachine):
         return "+"
 
     # -- a worker --------------------------------------------------------------------------
+
+    @rule(turns=st.lists(st.tuples(*TURN), min_size=1, max_size=4))
+    def work(self, turns: list[tuple[int, int, Verb, int]]) -> None:
+        """What a worker does all the time: the oldest of its jobs end, others begin."""
+        for ends, want, verb, ms in turns:
+            self.time_passes(ms)
+            mine = [held for held in self.held if self.is_mine(*held)][:ends]
+            acks = [Ack(job_id, token, verb, 5, NOTHING, 3, b"ack") for job_id, token in mine]
+            answer = self.run(self.steps.step("v", acks=acks, want=want))
+            assert answer.accepted == "1" * len(acks)
+            for job_id, _ in mine:
+                self.acked(self.model.jobs[job_id], verb, NOTHING, 5)
+            self.model.stage()
+            self.claimed(answer, want)
+            self.the_audits_find_nothing()
+
+    def is_mine(self, job_id: str, token: int) -> bool:
+        job = self.of(job_id, State.active)
+        return job is not None and job.token == token
 
     @rule(want=st.integers(0, 5), worker=st.sampled_from("vw"))
     def claim(self, want: int, worker: str) -> None:
@@ -191,7 +265,7 @@ class FlowMachine(RuleBasedStateMachine):
             return
         job_id, token = self.held[pick % len(self.held)]
         job = self.of(job_id, State.active)
-        mine = job is not None and job.token == token
+        mine = self.is_mine(job_id, token)
         sent = Ack(job_id, token, verb, delay, keep, 3, b"ack")
         answer = self.run(self.steps.step("v", acks=[sent], want=want))
         assert answer.accepted == ("1" if mine else "0")
@@ -215,7 +289,6 @@ class FlowMachine(RuleBasedStateMachine):
             model.back(job, State.delayed)
             job.at = model.now + delay
 
-    @rule(job_id=IDS, keep=KEEPS)
     def rescue(self, job_id: str, keep: Keep) -> None:
         fate = self.run(self.steps.rescue(job_id, most_losses=MOST_LOSSES, keep=keep))
         job = self.of(job_id, State.active)
@@ -233,9 +306,14 @@ class FlowMachine(RuleBasedStateMachine):
             assert fate == "waiting"
             self.model.back(job, State.waiting)
 
+    @rule(call=st.one_of(CONTROL, CONTROL, SETTINGS))
+    def control(self, call: tuple[Any, ...]) -> None:
+        """What others do to jobs, and to the queue."""
+        name, *arguments = call
+        getattr(self, name)(*arguments)
+
     # -- control ---------------------------------------------------------------------------
 
-    @rule(job_id=IDS, keep=KEEPS)
     def cancel(self, job_id: str, keep: Keep) -> None:
         job = self.model.jobs.get(job_id)
         assert self.run(self.steps.cancel(job_id, keep=keep)) == (job and job.state)
@@ -246,28 +324,40 @@ class FlowMachine(RuleBasedStateMachine):
         else:
             self.model.end(job, State.cancelled, keep)
 
-    @rule(job_id=IDS)
     def retry(self, job_id: str) -> None:
         job = self.model.jobs.get(job_id)
         assert self.run(self.steps.retry(job_id)) == [job and job.state]
         if job is None or job.state not in TERMINAL:
             return
         job.losses, job.cancel_asked, job.expires = 0, False, None
+        job.enqueued = self.model.now
         self.model.wait(job)
         if job.own and self.model.unique.get(job.own, ("", 0))[1] <= self.model.now:
             self.model.unique[job.own] = job.id, math.inf
 
-    @rule(job_id=IDS)
+    def promote(self, job_id: str) -> None:
+        job = self.model.jobs.get(job_id)
+        assert self.run(self.steps.promote(job_id)) == [job and job.state]
+        if job is not None and job.state is State.delayed:
+            self.model.wait(job)
+
+    def remove(self, job_ids: set[str], state: State | None, running: bool) -> None:
+        ids = sorted(job_ids)
+        found = self.run(self.steps.remove(*ids, state=state, running=running))
+        for job_id, (was, removed) in zip(ids, found, strict=True):
+            job = self.model.jobs.get(job_id)
+            assert was == (job and job.state)
+            fits = job is not None and state in (None, job.state)
+            assert removed == (fits and (running or was is not State.active))
+            if job is not None and removed:
+                self.model.end(job, State.cancelled, NOTHING)
+
     def unpark(self, job_id: str) -> None:
         job = self.of(job_id, State.parked)
         assert self.run(self.steps.unpark(job_id)) == int(job is not None)
         if job is not None:
             self.model.wait(job)
 
-    @rule(
-        job_id=IDS, priority=st.sampled_from([0, 1, 5]), delay=st.sampled_from([-1, -1, 0, 50]),
-        due=st.sampled_from([-1, 0]), owned=st.booleans(),
-    )  # fmt: skip
     def change(self, job_id: str, priority: int, delay: int, due: int, owned: bool) -> None:
         model, job = self.model, self.model.jobs.get(job_id)
         own = job.own if job and owned else ""
@@ -290,7 +380,6 @@ class FlowMachine(RuleBasedStateMachine):
         elif job.state is State.delayed:
             model.wait(job)
 
-    @rule(changes=st.lists(CHANGES, min_size=1, max_size=2))
     def limit(self, changes: list[tuple[str, str]]) -> None:
         self.set_rules(dict(changes))
 
@@ -299,18 +388,20 @@ class FlowMachine(RuleBasedStateMachine):
         for scope, text in rules.items():
             self.model.rules[scope] = parse(text)
 
-    @rule(function=st.sampled_from("xy"), paused=st.booleans())
     def pause_function(self, function: str, paused: bool) -> None:
-        rules = {f"p:{function}": "why" if paused else ""}
-        self.run(limits.write_rules(self.client, self.steps.keys, rules, now_ms=self.steps.now))
+        self.set_pause([function], paused=paused)
         (self.model.paused.add if paused else self.model.paused.discard)(function)
 
-    @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
-        call: Any = self.client
-        key = self.steps.keys.config
-        self.run(call.hset(key, "paused", "{}") if paused else call.hdel(key, "paused"))
+        self.set_pause([], paused=paused)
         self.model.is_paused = paused
+
+    def set_pause(self, functions: list[str], *, paused: bool) -> None:
+        keys, now = self.steps.keys, self.steps.now
+        if paused:
+            self.run(pausing.pause(self.client, keys, functions, "why", now_ms=now))
+        else:
+            self.run(pausing.resume(self.client, keys, functions, now_ms=now))
 
     # -- time ------------------------------------------------------------------------------
 
@@ -319,7 +410,6 @@ class FlowMachine(RuleBasedStateMachine):
         self.steps.now += ms
         self.model.now += ms
 
-    @rule()
     def prune(self) -> None:
         model = self.model
         over = [j for j in model.of(*TERMINAL) if j.expires is not None and j.expires <= model.now]
@@ -355,8 +445,8 @@ class FlowMachine(RuleBasedStateMachine):
         """With all limits open every job is given out, and the queue is empty in the end."""
         self.set_rules(dict.fromkeys(RULES, ""))
         for function in "xy":
-            self.pause_function(function, paused=False)
-        self.pause(paused=False)
+            self.pause_function(function, False)
+        self.pause(False)
         self.time_passes(100_000)
         self.run(self.steps.unpark(*self.model.jobs))
         for job in self.model.of(State.parked):

@@ -87,9 +87,10 @@ local function beside(gate, rule)
   local set, first = rule.shared and shared_holding or holding, '[' .. gate .. '\1'
   if rule.shared then
     redis.call('ZREMRANGEBYLEX', set, first .. '\1', '(' .. gate .. '\1\1' .. struct.pack('>d', now))
-    opens[gate] = math.max(opens[gate] or 0, now + SHARED_LOOK)
   end
-  return rule.limit - redis.call('ZLEXCOUNT', set, first, '(' .. gate .. '\2')
+  local left = rule.limit - redis.call('ZLEXCOUNT', set, first, '(' .. gate .. '\2')
+  if rule.shared and left <= 0 then opens[gate] = math.max(opens[gate] or 0, now + SHARED_LOOK) end
+  return left
 end
 -- starts are forgotten when no rule of their gate counts them any more
 local function forget_starts(gate, mine)
@@ -152,10 +153,12 @@ local function pass(gates, marked)
   end
   return held, rated
 end
--- when a rate may open that this call has used up: when the oldest start that it counts is forgotten
+-- when a rate may open that this call has used up: when the oldest start that it counts is forgotten;
+-- of the ends of another queue's jobs nobody tells this one
 local function next_opening(gate)
   local first
   for _, rule in ipairs(known[gate] or {}) do
+    if rule.kind == 'c' and rule.shared then first = math.min(first or math.huge, now + SHARED_LOOK) end
     if rule.kind == 'r' then
       local set = rule.shared and shared_starts or starts
       local from = '[' .. gate .. '\1' .. struct.pack('>d', now - rule.period + 1)

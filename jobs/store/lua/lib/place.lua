@@ -7,10 +7,12 @@ end
 local function first_of(group, most)
   return redis.call('ZRANGEBYLEX', grouped, '[' .. group .. '\1', '(' .. group .. '\2', 'LIMIT', 0, most)
 end
+-- a blocked group is looked at again when another job is its first one: what blocks it may be a limit
+-- of the one that was
 local function give_turn(group, score)
-  local turn = redis.call('ZSCORE', turns, group)
-  turn = turn and tonumber(turn)
-  if not turn or (turn ~= BLOCKED and score < turn) then
+  local turn = tonumber(redis.call('ZSCORE', turns, group) or '-inf')
+  local is_first = turn == BLOCKED and string.sub(first_of(group, 1)[1], #group + 2, #group + 9) == struct.pack('>d', score)
+  if is_first or turn == -BLOCKED or (turn ~= BLOCKED and score < turn) then
     redis.call('ZADD', turns, string.format('%.17g', score), group)
   end
 end

@@ -93,12 +93,9 @@ local function divert(moved)
   redis.call('HSET', record, unpack(records))
   redis.call('ZADD', grouped, unpack(members))
   for group, first in pairs(groups) do
-    local turn = redis.call('ZSCORE', turns, group)
-    if not turn then
-      block(group, first.score, first.gate)
-    elseif turn ~= 'inf' then
+    if redis.call('ZSCORE', turns, group) then
       give_turn(group, first.score)
-    elseif string.sub(first_of(group, 1)[1], #group + 2, #group + 9) == struct.pack('>d', first.score) then
+    else
       block(group, first.score, first.gate)
     end
   end
@@ -134,7 +131,7 @@ local function sift(jobs)
       elseif goes_aside(job, gate, order) then
         moved[#moved + 1] = {job = job, gate = gate, order = job.of and order}
       else
-        job.of.shut = gate
+        job.of.shut, job.of.score = gate, math.max(job.of.score, job.score)
       end
     end
   end
