@@ -41,6 +41,7 @@ for i = rest, #ARGV do
   reply[#reply + 1] = found or ''
   reply[#reply + 1] = goes and 1 or 0
 end
+write_freed()
 if event == 'cleaned' and removed > 0 then tell(event, '', '{"count":' .. removed .. '}') end
 if event == 'drained' and redis.call('ZCARD', ready) + redis.call('ZCARD', grouped) == 0 then tell(event, '', '') end
 write_events()

@@ -23,7 +23,7 @@ listening = tonumber(switches[4] or '0') > now
 local tools
 local function toolbox() -- what most queues never need is made when it is: a function costs a call 0.3 µs
 -- include: state place flow gates take
-  return {line_up = line_up, let_go = let_go, read_rules = read_rules, queue_places = queue_places,
+  return {line_up = line_up, let_go = let_go, write_freed = write_freed, read_rules = read_rules, queue_places = queue_places,
     take = take, hold = hold, look_at_alarms = look_at_alarms, note_alarms = note_alarms}
 end
 local function line_up(id, packed)
@@ -34,6 +34,9 @@ local function write_ends()
   local function let_go(...)
     tools = tools or toolbox()
     return tools.let_go(...)
+  end
+  local function write_freed()
+    if tools then tools.write_freed() end
   end
 -- include: drop keep ack
   awaited = redis.call('EXISTS', waiters) == 1

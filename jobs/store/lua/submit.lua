@@ -26,7 +26,7 @@ local switches = redis.call('HMGET', config, 'listened', 'ageing', 'flow')
 listening = tonumber(switches[1] or '0') > now
 ageing = tonumber(switches[2] or '0')
 local answers, holders, seen, reserve, took = {}, {}, {}, {}, {}
-local has_tails = false
+local owned, times, has_tails = {}, {}, false
 local function is_held(n, id, data, ttl)
   if seen[id] then return '=' end
   if again == 1 and held[n] and string.sub(held[n], ENQUEUED_BYTES + 1) == data then return '+' end
@@ -95,13 +95,19 @@ for n, id in ipairs(ids) do
     end
     if own ~= '' then
       took[own] = id
-      redis.call('HSET', unique, own, id)
-      redis.call('ZADD', uniques, string.format('%.17g', until_of(mode, ms)), own)
+      owned[#owned + 1] = own
+      owned[#owned + 1] = id
+      times[#times + 1] = string.format('%.17g', until_of(mode, ms))
+      times[#times + 1] = own
     end
   end
   seen[id] = true
 end
-write_added(line_up)
+write_added(line_up_all)
+if #owned > 0 then
+  redis.call('HSET', unique, unpack(owned))
+  redis.call('ZADD', uniques, unpack(times))
+end
 if has_tails and not switches[3] then redis.call('HSET', config, 'flow', 1) end
 if #reserve > 0 then redis.call('ZADD', taken, unpack(reserve)) end
 write_events()

@@ -38,5 +38,6 @@ local page
 if zset then page = redis.call('ZSCAN', zset, cursor, 'COUNT', 100) else page = redis.call('HSCAN', hash, cursor, 'COUNT', 100) end
 local removed = 0
 for i = 1, #page[2], 2 do removed = removed + sweep(id_of(page[2][i]), page[2][i]) end
+write_freed()
 write_events()
 return {removed, page[1]}

@@ -42,9 +42,9 @@ end
 local function aged(priority, sequence)
   return now + (priority - 1) * ageing + sequence % 2048 / 2048
 end
--- `join`: puts a job of a group into its line; only scripts that know groups have it
+-- `join`: puts jobs with tails into their lines; only scripts that know groups have it
 local function write_lined(first, join)
-  local records, scores = {}, {}
+  local records, scores, joining = {}, {}, {}
   for _, job in ipairs(lined) do
     local id, priority, place, tail = unpack(job)
     local sequence = ageing > 0 and aged(priority, first + place) or first + place
@@ -52,7 +52,8 @@ local function write_lined(first, join)
     records[#records + 1] = id
     records[#records + 1] = packed
     if tail and join then
-      join(id, packed)
+      joining[#joining + 1] = id
+      joining[#joining + 1] = packed
     else
       scores[#scores + 1] = string.format('%.17g', ageing > 0 and sequence or priority * SPAN + sequence)
       scores[#scores + 1] = id
@@ -60,6 +61,7 @@ local function write_lined(first, join)
   end
   redis.call('HSET', record, unpack(records))
   if #scores > 0 then redis.call('ZADD', ready, unpack(scores)) end
+  if #joining > 0 then join(joining) end
   ring()
 end
 local function write_added(join)

@@ -1,5 +1,5 @@
 -- terminal jobs: kept with an expiry, or removed at once; then the state is trimmed. A job that holds
--- more than its place gives it up by `let_go` (see flow.lua), which the script provides
+-- more than its place gives it up by `let_go` and `write_freed` (see flow.lua), which the script provides
 local TERMINAL = {completed = completed, failed = failed, cancelled = cancelled, expired = expired}
 local CODES = {completed = 1, failed = 2, cancelled = 3, expired = 4}
 local HISTORY_BYTES = 65536
@@ -79,6 +79,7 @@ local function trim_bytes(state, zset, total, most)
 end
 local function trim()
   write_kept()
+  write_freed()
   for state, sum in pairs(ended) do
     local zset = TERMINAL[state]
     redis.call('ZADD', zset, unpack(sum.ids))

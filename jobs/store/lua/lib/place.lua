@@ -16,16 +16,28 @@ local function give_turn(group, score)
     redis.call('ZADD', turns, string.format('%.17g', score), group)
   end
 end
--- makes a job wait at the place that its record says
-local function line_up(id, packed)
-  local priority, _, _, _, _, flags, sequence = unpack_record(packed)
-  local score, group = score_of(priority, flags, sequence), flow_of(packed)
-  if group == '' then
-    redis.call('ZADD', ready, string.format('%.17g', score), id)
-  else
-    redis.call('ZADD', grouped, 0, member_of(group, score, id))
-    give_turn(group, score)
+-- makes jobs, given as id and record, wait at the places that their records say
+local function line_up_all(jobs)
+  local alone, members, first = {}, {}, {}
+  for n = 1, #jobs, 2 do
+    local id, packed = jobs[n], jobs[n + 1]
+    local priority, _, _, _, _, flags, sequence = unpack_record(packed)
+    local score, group = score_of(priority, flags, sequence), flow_of(packed)
+    if group == '' then
+      alone[#alone + 1] = string.format('%.17g', score)
+      alone[#alone + 1] = id
+    else
+      members[#members + 1] = 0
+      members[#members + 1] = member_of(group, score, id)
+      first[group] = math.min(first[group] or score, score)
+    end
   end
+  if #alone > 0 then redis.call('ZADD', ready, unpack(alone)) end
+  if #members > 0 then redis.call('ZADD', grouped, unpack(members)) end
+  for group, score in pairs(first) do give_turn(group, score) end
+end
+local function line_up(id, packed)
+  line_up_all({id, packed})
 end
 -- takes a job that does not run out of the set in which it stands: its state, or false if the queue
 -- does not hold it. A running job stays where it is
