@@ -60,7 +60,7 @@ async def test_the_size_of_an_edited_body_is_counted_anew(steps: Steps) -> None:
     (claimed,) = await steps.claim()
     await steps.ack(end(claimed, Verb.release))
     await change(steps, "a", body=b"much longer than before")
-    await steps.finish("a")
+    await steps.cancel("a")
     await steps.assert_sound()
 
 

@@ -293,8 +293,8 @@ async def test_what_damage_left_behind_goes(steps: Steps) -> None:
     await client.hset(keys.record, "recorded", b"r" * 37)
     await client.hset(keys.result, "nobody", b"line")
     await client.hset(keys.waiters, "awaited", b"in")
-    await client.zadd(keys.later, {b"12345678lost": 5})
-    assert await sweep(steps) == 10
+    await client.zadd(keys.later, {b"12345678lost": 5, b"12345678whole": 5})
+    assert await sweep(steps) == 11
     found = await steps.dump()
     assert found["body"].keys() == {"whole"}
     assert not {"leases", "later", "completed", "waiters", "result"} & found.keys()
