@@ -121,6 +121,25 @@ async def _slowly(bulk: Bulk, told: Callable[[Progress], object]) -> BulkResult:
     return await bulk.cancel(on_progress=told)
 
 
+async def test_b149_a_job_that_somebody_else_brought_to_its_end_is_not_run_again(
+    client: Client, work: Work
+) -> None:
+    await dead(client, work, 2)
+    first, last = (await client.bulk("state:failed").retry(dry_run=True)).ids
+    await work(charge, ctx={"bank": "open"})
+    others: list[asyncio.Future[object]] = []
+
+    def retry_too(progress: Progress) -> None:
+        if progress.done == 1:
+            others.append(asyncio.ensure_future(client.queue("billing").retry([last])))
+
+    result = await client.bulk("state:failed").retry(rate="1/s", on_progress=retry_too)
+    assert (result.ids, result.failed, result.partial) == ([first], 1, True)
+    await client.job(last, "billing").result(timeout=5)
+    info = await client.job(last, "billing").details()
+    assert [entry["outcome"] for entry in info.history] == ["failed", "completed"]
+
+
 async def test_b149_relative_times_are_those_of_the_start(client: Client, work: Work) -> None:
     """A job that fails again while it is retried is not retried twice."""
     await dead(client, work, 5)
