@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
-from jobs import Client, Context, DeadLetter, Job, JobOptions, Keep, Queue, Request, job
+from jobs import (
+    Client,
+    Context,
+    DeadLetter,
+    Job,
+    JobOptions,
+    Keep,
+    Queue,
+    Request,
+    State,
+    fixed,
+    job,
+)
 from jobs.errors import InvalidOption, ServerAway
 from jobs.keys import queue_keys
 from tests.features.conftest import Work
@@ -49,6 +62,24 @@ async def test_a21_a_function_is_called_for_each_dead_letter(client: Client, wor
     ]
     assert row["error"]["message"].startswith("card 995 refused")
     assert set(names) <= row.keys()
+
+
+async def test_k7_only_the_last_failure_makes_a_dead_letter(client: Client, work: Work) -> None:
+    @job("letters.patient", queue="billing", attempts=2, backoff=fixed("1h"))
+    async def patient(ctx: Context) -> None:
+        raise ValueError(f"try {ctx.attempt}")
+
+    await work(patient, note_dead, queues=[Queue("billing", dead_letter=note_dead)])
+    handle = await patient.options(client=client, id="p").enqueue()
+    await wait_until(partial(_is, handle, State.delayed), description="it failed once")
+    assert (await client.dead_letters("billing").list()).letters == []
+    await client.queue("billing").promote(["p"])
+    await wait_until(lambda: TOLD, description="somebody was told")
+    assert [(letter.error.message, letter.attempts) for letter in TOLD] == [("try 2", 2)]
+
+
+async def _is(handle: Job[Any], state: State) -> bool:
+    return await handle.state() is state
 
 
 async def test_a21_plain_functions_are_called_too(client: Client, work: Work) -> None:
