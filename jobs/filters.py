@@ -221,7 +221,7 @@ class Filter:
 def tags_of(info: JobInfo) -> set[str]:
     """The tags of a job."""
     tags = info.options.get("tags")
-    return set(tags) if isinstance(tags, list) else set()
+    return set(tags) if isinstance(tags, list | tuple) else set()
 
 
 def error_text(info: JobInfo) -> str:

@@ -141,13 +141,16 @@ class QueueView(QueueControl):
         return [self._info(job) for job in stored if job is not None]
 
     async def iterate(self, *states: State) -> AsyncIterator[JobInfo]:
-        """All jobs of these states, page by page; jobs that move meanwhile may be missed."""
-        for state in states:
-            start = 0
-            while page := await self.jobs(state, start, MAX_ITEMS):
-                for info in page:
-                    yield info
-                start += MAX_ITEMS
+        """All jobs of these states, page by page, in the order of a search; those that stay where
+        they are meanwhile are given once.
+        """
+        after: str | None = None
+        while states:
+            page = await self.search(Filter(states=states), after=after, bound=None)
+            for info in page.jobs:
+                yield info
+            if (after := page.cursor) is None:
+                return
 
     @asks_server
     async def explain(self, job_id: str) -> Explanation:

@@ -121,6 +121,25 @@ async def _slowly(bulk: Bulk, told: Callable[[Progress], object]) -> BulkResult:
     return await bulk.cancel(on_progress=told)
 
 
+async def test_b149_a_job_that_somebody_else_brought_to_its_end_is_not_run_again(
+    client: Client, work: Work
+) -> None:
+    await dead(client, work, 2)
+    first, last = (await client.bulk("state:failed").retry(dry_run=True)).ids
+    await work(charge, ctx={"bank": "open"})
+    others: list[asyncio.Future[object]] = []
+
+    def retry_too(progress: Progress) -> None:
+        if progress == Progress(1, 0, 2):
+            others.append(asyncio.ensure_future(client.queue("billing").retry([last])))
+
+    result = await client.bulk("state:failed").retry(rate="1/s", on_progress=retry_too)
+    assert (result.ids, result.failed, result.partial) == ([first], 1, True)
+    await client.job(last, "billing").result(timeout=5)
+    info = await client.job(last, "billing").details()
+    assert [entry["outcome"] for entry in info.history] == ["failed", "completed"]
+
+
 async def test_b149_relative_times_are_those_of_the_start(client: Client, work: Work) -> None:
     """A job that fails again while it is retried is not retried twice."""
     await dead(client, work, 5)
@@ -135,6 +154,23 @@ async def test_b149_relative_times_are_those_of_the_start(client: Client, work: 
 
 async def _failed(client: Client, number: int) -> bool:
     return (await client.queue("billing").counts())[State.failed] == number
+
+
+async def test_b149_remove_promote_and_priority_by_filter(client: Client) -> None:
+    await client.enqueue_many([Request("f", options={"id": f"w{n:03}"}) for n in range(120)])
+    for n in range(3):
+        await client.enqueue("g", {"n": n}, id=f"d{n}", delay="1h")
+    assert (await client.bulk("args.n:2").promote()).ids == ["d2"]
+    changed = await client.bulk("id:w00,d").change_priority(1)
+    assert (changed.done, changed.partial) == (13, False)
+    first = await client.queue().jobs(State.waiting, count=12)
+    assert {info.id for info in first} == {*(f"w{n:03}" for n in range(10)), "d2", "w010"}
+    removed = await client.bulk("job:f").remove()
+    assert (removed.total, removed.done) == (120, 120)
+    counts = await client.queue().counts()
+    assert (counts[State.waiting], counts[State.delayed]) == (1, 2)
+    with pytest.raises(InvalidOption, match="priority"):
+        await client.bulk("job:g").change_priority(0)
 
 
 async def test_b149_at_a_rate(client: Client, work: Work) -> None:

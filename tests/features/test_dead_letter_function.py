@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
-from jobs import Client, Context, DeadLetter, JobOptions, Keep, Queue, job
-from jobs.errors import InvalidOption
+from jobs import (
+    Client,
+    Context,
+    DeadLetter,
+    Job,
+    JobOptions,
+    Keep,
+    Queue,
+    Request,
+    State,
+    fixed,
+    job,
+)
+from jobs.errors import InvalidOption, ServerAway
 from jobs.keys import queue_keys
 from tests.features.conftest import Work
 from tests.features.test_dead_letters import Email, book, charge, fail, send
@@ -48,6 +62,24 @@ async def test_a21_a_function_is_called_for_each_dead_letter(client: Client, wor
     ]
     assert row["error"]["message"].startswith("card 995 refused")
     assert set(names) <= row.keys()
+
+
+async def test_k7_only_the_last_failure_makes_a_dead_letter(client: Client, work: Work) -> None:
+    @job("letters.patient", queue="billing", attempts=2, backoff=fixed("1h"))
+    async def patient(ctx: Context) -> None:
+        raise ValueError(f"try {ctx.attempt}")
+
+    await work(patient, note_dead, queues=[Queue("billing", dead_letter=note_dead)])
+    handle = await patient.options(client=client, id="p").enqueue()
+    await wait_until(partial(_is, handle, State.delayed), description="it failed once")
+    assert (await client.dead_letters("billing").list()).letters == []
+    await client.queue("billing").promote(["p"])
+    await wait_until(lambda: TOLD, description="somebody was told")
+    assert [(letter.error.message, letter.attempts) for letter in TOLD] == [("try 2", 2)]
+
+
+async def _is(handle: Job[Any], state: State) -> bool:
+    return await handle.state() is state
 
 
 async def test_a21_plain_functions_are_called_too(client: Client, work: Work) -> None:
@@ -124,6 +156,26 @@ async def test_a21_a_function_that_fails_itself_makes_no_loop(client: Client, wo
 
     await wait_until(passed, description="the dead calls were passed over", timeout=10)
     assert len(TOLD) == 2
+
+
+async def test_a21_a_call_that_was_not_enqueued_is_made_later(
+    client: Client, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not enqueued is not noted as told of."""
+    real, refused = Client.enqueue_many, 0
+
+    async def enqueue_many(self: Client, requests: Sequence[Request]) -> list[Job[Any]]:
+        nonlocal refused
+        if requests[0].function == "letters.note" and not refused:
+            refused += 1
+            raise ServerAway("somebody pulled the cable")
+        return await real(self, requests)
+
+    monkeypatch.setattr(Client, "enqueue_many", enqueue_many)
+    await work(charge, note_dead, queues=[Queue("billing", dead_letter=note_dead)])
+    await charge.options(client=client, id="c1").enqueue(1)
+    await wait_until(lambda: TOLD, description="somebody was told", timeout=15)
+    assert (refused, told()) == (1, ["c1"])
 
 
 async def test_a21_a_letter_too_large_comes_without_its_data(client: Client, work: Work) -> None:

@@ -116,19 +116,17 @@ async def test_b147_filters_by_state_name_tag_time_and_id(mixed: Client) -> None
 
 
 async def test_b147_filters_by_tag(client: Client) -> None:
-    """Tags are read from the options of the body."""
-    from jobs.codec import encode_body
-    from jobs.keys import queue_keys
-    from jobs.store.queue import Entry, enqueue
+    """Those of the call and those of the function."""
 
-    entries = [
-        Entry(name, encode_body(name, "f", [], {}, {"tags": tags}), 3)
-        for name, tags in {"one": ["vip", "eu"], "two": ["vip"], "three": []}.items()
-    ]
-    await client.sadd("jobs:queues", "default")  # type: ignore[misc]  # redis-py's hints
-    await enqueue(client.lane, queue_keys("default"), entries, again=False)
-    assert ids(await client.search("tag:vip")) == ["one", "two"]
+    @job("search.tagged", tags=["eu"])
+    async def tagged(ctx: Context) -> None: ...
+
+    await tagged.options(client=client, id="one", tags=["vip"]).enqueue()
+    await client.enqueue("search.other", id="two", tags=["vip"])
+    await client.enqueue("search.other", id="three")
+    assert set(ids(await client.search("tag:vip"))) == {"one", "two"}
     assert ids(await client.search("tag:vip tag:eu")) == ["one"]
+    assert ids(await client.search(Filter(tags="eu"))) == ["one"]
 
 
 async def test_b147_failed_before_a_moment(client: Client, work: Work) -> None:
