@@ -13,6 +13,7 @@ from arq.cron import CronJob
 from jobs import options
 from jobs.errors import ConfigurationError, InvalidOption
 from jobs.functions import Decorator, JobFunction, declare, option_parts
+from jobs.recurring import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +109,7 @@ class Queue(options.Queue):
 
 
 class Router:
-    """Functions and cron jobs of one part of an application, collected for its worker.
+    """Functions, cron jobs and schedules of one part of an application, collected for its worker.
 
         router = Router(queue="email", prefix="email.")
 
@@ -140,6 +141,7 @@ class Router:
         #: What was declared here, added and included, in this order.
         self.functions: list[Any] = []
         self.cron_jobs: list[CronJob] = []
+        self.schedules: list[Schedule] = []
 
     def job(
         self,
@@ -160,7 +162,7 @@ class Router:
 
     def add(self, *items: Any) -> None:
         """Collect what was declared elsewhere: job functions, plain arq functions, cron jobs,
-        other routers.
+        schedules, other routers.
 
         Raises:
             ConfigurationError: something else.
@@ -169,13 +171,17 @@ class Router:
             if isinstance(item, Router):
                 self.functions += item.functions
                 self.cron_jobs += item.cron_jobs
+                self.schedules += item.schedules
+            elif isinstance(item, Schedule):
+                self.schedules.append(item)
             elif isinstance(item, CronJob):
                 self.cron_jobs.append(item)
             elif callable(item) or hasattr(item, "coroutine"):
                 self.functions.append(item)
             else:
                 raise ConfigurationError(
-                    f"a router collects functions, cron jobs and routers, not {item!r:.80}"
+                    "a router collects functions, cron jobs, schedules and routers, not "
+                    f"{item!r:.80}"
                 )
 
     def include(self, *routers: Router) -> None:
@@ -184,9 +190,11 @@ class Router:
 
 
 def expand(
-    functions: Iterable[Any], cron_jobs: Iterable[CronJob] | None = None
-) -> tuple[list[Any], list[CronJob]]:
-    """The functions and cron jobs of a worker, with those of its routers; each once.
+    functions: Iterable[Any],
+    cron_jobs: Iterable[CronJob] | None = None,
+    schedules: Iterable[Schedule] = (),
+) -> tuple[list[Any], list[CronJob], list[Schedule]]:
+    """The functions, cron jobs and schedules of a worker, with those of its routers; each once.
 
     Raises:
         ConfigurationError: a router holds something else.
@@ -198,11 +206,13 @@ def expand(
         else:
             whole.functions.append(item)
     whole.cron_jobs += cron_jobs or ()
-    return _once(whole.functions), _once(whole.cron_jobs)
+    whole.schedules += schedules
+    return _once(whole.functions), _once(whole.cron_jobs), _once(whole.schedules)
 
 
 def discover(package: str | ModuleType) -> Router:
-    """Import every module of a package, and collect the job functions, cron jobs and routers there.
+    """Import every module of a package, and collect what a worker takes: job functions, routers,
+    cron jobs, schedules.
 
     Functions whose code lies elsewhere are left out: they were imported to be enqueued.
 
@@ -219,11 +229,12 @@ def discover(package: str | ModuleType) -> Router:
     found = Router()
     for module in _modules(package):
         for value in vars(module).values():
-            if isinstance(value, CronJob) or _is_of(package, value):
+            if isinstance(value, CronJob | Schedule) or _is_of(package, value):
                 found.add(value)
             elif isinstance(value, Router):
                 found.include(value)
-    found.functions, found.cron_jobs = _once(found.functions), _once(found.cron_jobs)
+    for items in (found.functions, found.cron_jobs, found.schedules):
+        items[:] = _once(items)
     return found
 
 

@@ -75,7 +75,7 @@ def of(settings: Any, spec: str = "") -> Application:
         for name, parameter in inspect.signature(Worker).parameters.items()
     }
     names = ("max_tries", "job_timeout", "keep_result", "keep_result_forever")
-    functions, cron_jobs = expand(defaults["functions"], defaults["cron_jobs"])
+    functions, cron_jobs, _ = expand(defaults["functions"], defaults["cron_jobs"])
     own_queue = check_name(defaults["queue_name"])
     queues = served_queues(
         functions, defaults["queues"], defaults["queue_name"], own_needed=bool(cron_jobs)

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,12 +17,14 @@ from jobs.connections import as_server_error, trouble
 from jobs.depends import Holder, app_holders
 from jobs.errors import ConfigurationError
 from jobs.keys import SCHEMA_VERSION, schema_key
+from jobs.options import Queue
 from jobs.pool import create_pool
 from jobs.server_check import check_server, read_server, server_name
 from jobs.store.workers import agree_on_schema
 
 logger = logging.getLogger("jobs.worker")
 
+MOST_THREADS = 64
 _THRESHOLDS = gc.get_threshold()
 
 #: Set to anything, this variable turns refusals of unfit servers into warnings.
@@ -107,3 +110,9 @@ async def check(client: Client) -> str:
     if bad and not os.environ.get(UNSAFE_VARIABLE):
         raise ConfigurationError(f"{bad}. {UNSAFE_VARIABLE}=1 starts all the same")
     return server_name(info)
+
+
+def thread_pool(queues: Mapping[str, Queue], default_concurrency: int) -> ThreadPoolExecutor:
+    """Threads for plain `def` functions: as many as there are slots, within reason."""
+    slots = sum(queue.concurrency or default_concurrency for queue in queues.values())
+    return ThreadPoolExecutor(min(MOST_THREADS, slots), thread_name_prefix="jobs-function")

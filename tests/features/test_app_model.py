@@ -19,6 +19,7 @@ from jobs import (
     Context,
     Queue,
     Router,
+    Schedule,
     State,
     Worker,
     cron,
@@ -102,11 +103,12 @@ async def test_a10_a_router_collects_functions_and_cron_jobs(client: Client, wor
 
     whole = Router()
     whole.include(mails)
-    whole.add(cron(tick, hour=3))
+    whole.add(cron(tick, hour=3), Schedule("weekly", welcome.request(), cron="0 9 * * 1"))
     worker = await work(whole)
     assert await (await welcome.enqueue()).result(timeout=5) == ["email.welcome", "email", 7]
     assert await (await reset_password.enqueue()).result(timeout=5) == ["email.reset", "urgent", 2]
     assert [item.coroutine for item in worker.cron_jobs] == [tick]
+    assert [item.name for item in worker.schedules] == ["weekly"]
     assert set(worker.queues) == {"email", "urgent", "default"}
 
 
@@ -161,7 +163,7 @@ def test_b140_a_module_that_does_not_import_is_named(
 
 
 def test_b140_what_a_router_cannot_collect_is_told() -> None:
-    with pytest.raises(ConfigurationError, match="functions, cron jobs and routers"):
+    with pytest.raises(ConfigurationError, match="functions, cron jobs, schedules and routers"):
         Router().add(7)
     with pytest.raises(InvalidOption, match="with brackets"):
         Router().job(write_package)  # type: ignore[arg-type]  # the mistake that is tested
