@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
+from jobs.connections import trouble
 from jobs.engine.link import Link
 from jobs.engine.upkeep import Upkeep
 from jobs.keys import QueueKeys
 
 logger = logging.getLogger("jobs.worker")
+
+#: Longest time that the leave-taking of a stopped worker may take.
+GOODBYE_S = 2.0
 
 
 class HealthKey(Upkeep):
@@ -46,3 +51,15 @@ class HealthKey(Upkeep):
     async def remove(self) -> None:
         """Take the key away: no worker is left to answer for."""
         await self.link.client.delete(self.key)
+
+
+async def take_leave(leave: Callable[[], Awaitable[int]], health: HealthKey | None) -> None:
+    """Leave the registry; the last worker takes arq's health key along (arq-E1)."""
+    try:
+        async with asyncio.timeout(GOODBYE_S):
+            if await leave() == 0 and health:
+                await health.remove()
+    except Exception as error:
+        if trouble(error) is None:
+            raise
+        logger.warning("the worker could not take leave of the server: %s", error)

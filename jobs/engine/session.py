@@ -13,13 +13,11 @@ from pydantic_core import from_json
 
 from jobs import clock
 from jobs.client import Client
-from jobs.connections import trouble
 from jobs.durations import to_ms
 from jobs.emitting import note_subscriptions
 from jobs.engine.deadlines import Deadlines
 from jobs.engine.errors_told import ErrorTeller
 from jobs.engine.executor import Bench, Executor
-from jobs.engine.health import HealthKey
 from jobs.engine.helm import Helm
 from jobs.engine.lease import LeaseKeeper
 from jobs.engine.letter_teller import LetterTeller
@@ -45,8 +43,6 @@ logger = logging.getLogger("jobs.worker")
 
 #: Longest time that a stopping worker spends on writing what it knows.
 FLUSH_S = 5.0
-#: Longest time that the leave-taking of a stopped worker may take.
-GOODBYE_S = 2.0
 #: A worker begins without its introduction when the server does not answer within this time.
 INTRODUCTION_S = 1.0
 #: A burst waits for its own retries that are due within this time.
@@ -340,17 +336,6 @@ class Session:
                 for keys in self.keys.values()
             ]
         )
-
-    async def take_leave(self, health: HealthKey | None) -> None:
-        """Leave the registry; the last worker takes arq's health key along (arq-E1)."""
-        try:
-            async with asyncio.timeout(GOODBYE_S):
-                if await self.leave() == 0 and health:
-                    await health.remove()
-        except Exception as error:
-            if trouble(error) is None:
-                raise
-            logger.warning("the worker could not take leave of the server: %s", error)
 
     # -- news ------------------------------------------------------------------------------
 

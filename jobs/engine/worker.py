@@ -29,7 +29,7 @@ from jobs.engine import startup
 from jobs.engine.assembly import ArqDefaults, as_arq, collect, fallbacks, served_queues
 from jobs.engine.clockwork import clockwork
 from jobs.engine.executor import Bench
-from jobs.engine.health import HealthKey
+from jobs.engine.health import HealthKey, take_leave
 from jobs.engine.hooks import Hook, Hooks
 from jobs.engine.link import Link
 from jobs.engine.listeners import Listener, Listeners
@@ -271,7 +271,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
                 await self._work(session)
             finally:
                 await session.stop(self._grace_s if self._stopping.is_set() else 0)
-                await session.take_leave(self._health)
+                await take_leave(session.leave, self._health)
 
     async def _work(self, session: Session) -> None:
         stopping = asyncio.ensure_future(self._stopping.wait())
