@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -52,7 +51,6 @@ GOODBYE_S = 2.0
 INTRODUCTION_S = 1.0
 #: A burst waits for its own retries that are due within this time.
 BURST_SOON_S = 60.0
-MOST_THREADS = 64
 
 
 @dataclass(frozen=True)
@@ -395,9 +393,3 @@ def _rules(setup: Setup, queue: str) -> dict[str, str]:
     functions = setup.bench.functions.values()
     of = {f.name: f.limits for f in functions if (f.queue or DEFAULT_QUEUE) == queue or f.limits}
     return scopes(setup.queues[queue].limits, of)
-
-
-def thread_pool(queues: Mapping[str, Queue], default_concurrency: int) -> ThreadPoolExecutor:
-    """Threads for plain `def` functions: as many as there are slots, within reason."""
-    slots = sum(queue.concurrency or default_concurrency for queue in queues.values())
-    return ThreadPoolExecutor(min(MOST_THREADS, slots), thread_name_prefix="jobs-function")

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,6 +23,8 @@ from jobs.store.workers import agree_on_schema
 
 logger = logging.getLogger("jobs.worker")
 
+#: Most plain `def` functions that run at once in a worker.
+MOST_THREADS = 64
 _THRESHOLDS = gc.get_threshold()
 
 #: Set to anything, this variable turns refusals of unfit servers into warnings.
@@ -73,6 +76,11 @@ async def holding(ctx: Mapping[Any, Any]) -> AsyncIterator[Holder]:
                 await close()
             except Exception:  # the application's clean-up may raise anything; the worker stops
                 logger.exception("a dependency could not be closed")
+
+
+def function_threads() -> ThreadPoolExecutor:
+    """Threads for plain `def` functions, made when they are needed; slots say how many run."""
+    return ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="jobs-function")
 
 
 async def check(client: Client) -> str:

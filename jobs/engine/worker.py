@@ -35,7 +35,7 @@ from jobs.engine.link import Link
 from jobs.engine.listeners import Listener, Listeners
 from jobs.engine.processes import ProcessPool, process_count
 from jobs.engine.producer import Budget, Counters
-from jobs.engine.session import Session, Setup, thread_pool
+from jobs.engine.session import Session, Setup
 from jobs.engine.signals import ArqSignals, SignalTrap
 from jobs.engine.steering import Steering
 from jobs.engine.upkeep import Upkeep
@@ -346,7 +346,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
             functions=self._registry,
             resources=self.ctx,
             worker=self.id,
-            threads=thread_pool(self.queues, self.max_jobs),
+            threads=startup.function_threads(),
             processes=ProcessPool(self._registry.values(), self._max_processes),
             hooks=hooks,
             listeners=self._listeners,
