@@ -17,13 +17,13 @@ from jobs.connections import as_server_error, trouble
 from jobs.depends import Holder, app_holders
 from jobs.errors import ConfigurationError
 from jobs.keys import SCHEMA_VERSION, schema_key
-from jobs.options import Queue
 from jobs.pool import create_pool
 from jobs.server_check import check_server, read_server, server_name
 from jobs.store.workers import agree_on_schema
 
 logger = logging.getLogger("jobs.worker")
 
+#: Most plain `def` functions that run at once in a worker.
 MOST_THREADS = 64
 _THRESHOLDS = gc.get_threshold()
 
@@ -78,6 +78,11 @@ async def holding(ctx: Mapping[Any, Any]) -> AsyncIterator[Holder]:
                 logger.exception("a dependency could not be closed")
 
 
+def function_threads() -> ThreadPoolExecutor:
+    """Threads for plain `def` functions, made when they are needed; slots say how many run."""
+    return ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="jobs-function")
+
+
 async def check(client: Client) -> str:
     """Refuse a server that cannot hold jobs; warn of one that holds them badly.
 
@@ -110,9 +115,3 @@ async def check(client: Client) -> str:
     if bad and not os.environ.get(UNSAFE_VARIABLE):
         raise ConfigurationError(f"{bad}. {UNSAFE_VARIABLE}=1 starts all the same")
     return server_name(info)
-
-
-def thread_pool(queues: Mapping[str, Queue], default_concurrency: int) -> ThreadPoolExecutor:
-    """Threads for plain `def` functions: as many as there are slots, within reason."""
-    slots = sum(queue.concurrency or default_concurrency for queue in queues.values())
-    return ThreadPoolExecutor(min(MOST_THREADS, slots), thread_name_prefix="jobs-function")

@@ -346,7 +346,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
             functions=self._registry,
             resources=self.ctx,
             worker=self.id,
-            threads=startup.thread_pool(self.queues, self.max_jobs),
+            threads=startup.function_threads(),
             processes=ProcessPool(self._registry.values(), self._max_processes),
             hooks=hooks,
             listeners=self._listeners,

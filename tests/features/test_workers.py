@@ -7,13 +7,14 @@ import inspect
 import os
 import platform
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs import Client, Context, Fleet, State, Worker, func
+from jobs import Client, Context, Fleet, State, Worker, func, job
 from jobs.durations import format_ms
 from jobs.fleet import WorkerStatus
 from jobs.handle import Job
@@ -27,9 +28,9 @@ from tests.helpers.worker import make_worker, running, stage_of
 KEYS = queue_keys("default")
 
 
-async def until(job: Job[Any], state: State) -> None:
+async def until(queued: Job[Any], state: State) -> None:
     async def reached() -> bool:
-        return await job.state() is state
+        return await queued.state() is state
 
     await wait_until(reached, description=f"the job is {state}", timeout=10)
 
@@ -246,6 +247,24 @@ async def test_b24_change_concurrency_at_run_time(client: Client, redis_url: str
         for one in again:
             await one.result(timeout=10)
         assert stage_of(worker).most == 3
+
+
+async def test_b24_holds_for_functions_in_threads(client: Client, redis_url: str) -> None:
+    """There are threads for more slots than there were at the start."""
+    gate, inside = threading.Event(), threading.Semaphore(0)
+
+    def wait(ctx: Context) -> None:
+        inside.release()
+        assert gate.wait(20)
+
+    async with running(redis_url, [job("wait")(wait)], max_jobs=1) as worker:
+        jobs = [await client.enqueue("wait") for _ in range(4)]
+        worker.set_concurrency(4)
+        for _ in jobs:
+            assert await asyncio.to_thread(inside.acquire, timeout=10), "all four run"
+        gate.set()
+        for one in jobs:
+            await one.result(timeout=10)
 
 
 async def test_b28_local_pause_and_autorun(client: Client, redis_url: str) -> None:
