@@ -26,8 +26,7 @@ from jobs.engine.notes import NoteWriter
 from jobs.engine.outcome import Why
 from jobs.engine.presence import Mode, Presence
 from jobs.engine.producer import Budget, Counters, Producer, Station
-from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep
-from jobs.kept import retention_of
+from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep, retention_by
 from jobs.keys import DEFAULT_QUEUE, QueueKeys, control_channel, queue_keys
 from jobs.limits import scopes
 from jobs.notes import Capturing
@@ -159,9 +158,7 @@ class Session:
                 keys,
                 lease_ms=setup.lease_ms,
                 most_losses=setup.most_losses,
-                retention=lambda queue, job_id, body: retention_of(
-                    job_id, body, bench.functions, setup.queues[queue].defaults, bench.deserializer
-                ),
+                retention=retention_by(bench.functions, setup.queues, bench.deserializer),
             ),
             Unparker(
                 self.link,
