@@ -156,6 +156,12 @@ def schedule_options() -> dict[str, Any]:
         "attempts": _option(int | None, "--attempts", "Total runs allowed."),
         "timeout": _option(str | None, "--timeout", "Limit of one attempt.", "30s"),
         "expires": _option(str | None, "--expires", "Not started by then, it ends expired.", "1h"),
+        "start_by": _option(
+            str | None, "--start-by", "Not started by this moment, it ends expired.", "TIME"
+        ),
+        "retry_for": _option(str | None, "--retry-for", "No retry begins later than this.", "2d"),
+        "tag": _option(list[str] | None, "--tag", "A tag; repeat for more.", "TEXT"),
+        "header": _option(list[str] | None, "--header", "A header; repeat for more.", "NAME=VALUE"),
     }
 
 

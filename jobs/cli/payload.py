@@ -23,7 +23,8 @@ from jobs.cli.command import GLOBAL_NAMES
 from jobs.registry import Function
 
 #: Options of every `enqueue`; a payload field of such a name becomes `--payload-<name>`.
-JOB_OPTIONS = ("queue", "in", "at", "priority", "id", "attempts", "timeout", "expires", "data",
+JOB_OPTIONS = ("queue", "in", "at", "priority", "id", "attempts", "timeout", "expires",
+               "start_by", "retry_for", "tag", "header", "data",
                "wait", "wait_timeout", "dry_run", "help")  # fmt: skip
 RESERVED = {name.replace("_", "-") for name in (*JOB_OPTIONS, *GLOBAL_NAMES)}
 

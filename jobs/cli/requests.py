@@ -123,8 +123,27 @@ def call_options(values: Mapping[str, Any]) -> dict[str, Any]:
     from jobs.cli.when import read_at
 
     at: datetime | None = read_at(values["at"]) if values.get("at") else None
-    names = ("queue", "id", "priority", "attempts", "timeout", "expires")
+    start_by = values.get("start_by")
+    names = ("queue", "id", "priority", "attempts", "timeout", "expires", "retry_for")
     return {name: values.get(name) for name in names} | {
         "delay": values.get("in_"),
         "run_at": at,
+        "start_by": read_at(start_by, "--start-by") if start_by else None,
+        "tags": values.get("tag") or None,
+        "headers": _headers(values.get("header") or ()) or None,
     }
+
+
+def _headers(given: Sequence[str]) -> dict[str, str]:
+    """The headers of `NAME=VALUE` texts.
+
+    Raises:
+        Problem: a text without a name or without the sign.
+    """
+    headers = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not name or not sign:
+            raise Problem(f"--header: expected NAME=VALUE, not {text!r:.60}")
+        headers[name] = value
+    return headers

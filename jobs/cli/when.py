@@ -14,7 +14,7 @@ SECOND_MS = 1000
 _AT = re.compile(r"(?P<time>[^\[\]]+)(?:\[(?P<zone>[^\[\]]+)\])?")
 
 
-def read_at(text: str) -> datetime:
+def read_at(text: str, option: str = "--at") -> datetime:
     """The aware instant of ISO text with an offset or a zone; without one, this machine's zone.
 
     Raises:
@@ -25,17 +25,17 @@ def read_at(text: str) -> datetime:
         at = datetime.fromisoformat(match["time"] if match else text)
     except ValueError:
         raise Problem(
-            f"--at: expected a time such as 2026-12-01T09:00[Europe/Berlin], not {text!r}"
+            f"{option}: expected a time such as 2026-12-01T09:00[Europe/Berlin], not {text!r}"
         ) from None
     zone = match["zone"] if match else None
     if zone and at.tzinfo:
-        raise Problem(f"--at: {text!r} has both an offset and a zone; give one of them")
+        raise Problem(f"{option}: {text!r} has both an offset and a zone; give one of them")
     try:
         return at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone) if zone else local_zone())
     except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError in name only
-        raise Problem(f"--at: there is no time zone {zone!r}") from None
+        raise Problem(f"{option}: there is no time zone {zone!r}") from None
     except KeyError:
-        raise Problem(f"--at: there is no time zone {zone!r}") from None
+        raise Problem(f"{option}: there is no time zone {zone!r}") from None
 
 
 def local_zone() -> ZoneInfo:

@@ -26,8 +26,7 @@ from jobs.engine.notes import NoteWriter
 from jobs.engine.outcome import Why
 from jobs.engine.presence import Mode, Presence
 from jobs.engine.producer import Budget, Counters, Producer, Station
-from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep
-from jobs.kept import Retention, retention_of
+from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep, retention_by
 from jobs.keys import DEFAULT_QUEUE, QueueKeys, control_channel, queue_keys
 from jobs.limits import scopes
 from jobs.notes import Capturing
@@ -159,7 +158,7 @@ class Session:
                 keys,
                 lease_ms=setup.lease_ms,
                 most_losses=setup.most_losses,
-                retention=self._retention,
+                retention=retention_by(bench.functions, setup.queues, bench.deserializer),
             ),
             Unparker(
                 self.link,
@@ -189,10 +188,6 @@ class Session:
                 known=setup.bench.functions,
             )
         ]
-
-    def _retention(self, queue: str, job_id: str, body: bytes | None) -> Retention:
-        bench, defaults = self.setup.bench, self.setup.queues[queue].defaults
-        return retention_of(job_id, body, bench.functions, defaults, bench.deserializer)
 
     # -- life ------------------------------------------------------------------------------
 

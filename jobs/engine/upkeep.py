@@ -12,9 +12,11 @@ from jobs import clock
 from jobs.codec import Deserializer, decode_body
 from jobs.engine.link import Link
 from jobs.errors import UnreadableBody
-from jobs.kept import Retention
+from jobs.kept import Retention, retention_of
 from jobs.keys import QueueKeys
 from jobs.loop import Loop
+from jobs.options import Queue
+from jobs.registry import Function
 from jobs.store import queue as store
 from jobs.store import workers
 from jobs.store._script import MAX_ITEMS
@@ -180,6 +182,17 @@ class Rescuer(Upkeep):
             keep = self._retention(queue, job_id, body)
             alike.setdefault(keep, []).append((job_id, deadline))
         return alike
+
+
+def retention_by(
+    functions: Mapping[str, Function],
+    queues: Mapping[str, Queue],
+    deserializer: Deserializer | None,
+) -> Callable[[str, str, bytes | None], Retention]:
+    """The retention of a job by its queue, id and body, as the worker with these functions says."""
+    return lambda queue, job_id, body: retention_of(
+        job_id, body, functions, queues[queue].defaults, deserializer
+    )
 
 
 class Unparker(Upkeep):

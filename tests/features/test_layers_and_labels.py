@@ -229,3 +229,19 @@ def test_a36_what_is_shown_is_what_a_worker_uses(
         assert str(plan.backoff) == values["backoff"][0]
         assert ", ".join(plan.tags) == (values["tags"][0] or "")
         assert plan.traceback_limit == values["traceback_limit"][0]
+
+
+def test_b132_b133_labels_and_limits_of_time_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JOBS_REDIS_URL", "redis://localhost:1")  # a dry run asks no server
+    app = ("--app", "tests.cli.sample_app:WorkerSettings")
+    words = ["--note", "x", "--tag", "a", "--tag", "b", "--header", "tenant=acme"]
+    words += ["--retry-for", "2d", "--start-by", "2030-01-01T00:00Z", "--dry-run", "--json"]
+    capsys.readouterr()
+    assert run(["enqueue", *app, "flaky", *words]) == 0
+    options = json.loads(capsys.readouterr().out)["job"]["options"]
+    assert (options["tags"], options["headers"]) == (["a", "b"], {"tenant": "acme"})
+    assert (options["retry_for"], options["start_by"]) == (172_800_000, 1_893_456_000_000)
+    assert run(["enqueue", *app, "flaky", "--header", "tenant", "--dry-run"]) != 0
+    assert "expected NAME=VALUE" in capsys.readouterr().err
