@@ -155,7 +155,7 @@ def test_next_times_are_those_of_the_zone(cli: Cli) -> None:
     assert len(cli("schedules", "next", "often", "--json").json["next"]) == 9
 
 
-def test_check_needs_no_server(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_b88_check_needs_no_server(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     settings: Any = sample_app.WorkerSettings
     good = [Schedule("good", "add", {"a": 1}, cron="@daily")]
     monkeypatch.setattr(settings, "schedules", good, raising=False)
