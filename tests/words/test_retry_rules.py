@@ -80,7 +80,7 @@ def test_what_a_rule_may_be_and_what_its_function_may_return(rule: Any, decision
     assert decide(check_rules({ValueError: lambda _: rule}), ValueError()) == decision
 
 
-@pytest.mark.parametrize("said", [True, "never", object(), -1, [1]], ids=str)
+@pytest.mark.parametrize("said", [True, "never", {}, -1, [1]], ids=str)
 def test_what_is_no_rule_is_refused(said: Any) -> None:
     with pytest.raises(InvalidOption):
         check_rules({ValueError: said})
