@@ -41,20 +41,8 @@ def _command(name: str, sections: Sequence[str], words: str) -> None:
         no_peers: NoPeers = False,
         repeat: Repeat = 3,
     ) -> None:
-        to = terminal.console()
         peers = ["jobs"] if no_peers else [peer for peer in only.split(",") if peer]
-        wanted = runner.Wanted(
-            command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
-            sections=sections,
-            peers=peers,
-            quick=quick,
-            repeat=1 if quick else repeat,
-            plots=plots,
-        )
-        found = runner.run(wanted, to)
-        terminal.show(found, to)
-        report.save(found, json)
-        to.print(f"written: {json}, plots in {plots}/")
+        _run(sections, peers, quick=quick, repeat=repeat, json=json, plots=plots)
 
     app.command(name, help=words)(measure)
 
@@ -62,6 +50,45 @@ def _command(name: str, sections: Sequence[str], words: str) -> None:
 for _name, _words in runner.SECTIONS.items():
     _command(_name, [_name], _words)
 _command("all", list(runner.SECTIONS), "All of these.")
+
+
+def _run(  # noqa: PLR0913 - one argument an option
+    sections: Sequence[str],
+    peers: Sequence[str],
+    *,
+    quick: bool,
+    repeat: int,
+    json: Path,
+    plots: Path,
+) -> None:
+    to = terminal.console()
+    wanted = runner.Wanted(
+        command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
+        sections=sections,
+        peers=peers,
+        quick=quick,
+        repeat=1 if quick else repeat,
+        plots=plots,
+    )
+    found = runner.run(wanted, to)
+    terminal.show(found, to)
+    report.save(found, json)
+    to.print(f"written: {json}, plots in {plots}/")
+
+
+@app.command(help="Plain jobs at two commits, in one interleaved run.")
+def commits(
+    before: Annotated[str, typer.Argument(help="A commit, as git understands it.")],
+    after: Annotated[str, typer.Argument(help="The one that is compared with it.")] = "HEAD",
+    *,
+    quick: Quick = False,
+    json: Json = RESULTS,
+    plots: PlotsDir = PLOTS,
+    repeat: Repeat = 5,
+) -> None:
+    """Measure both."""
+    sections = [f"commits:{before}:{after}"]
+    _run(sections, ["jobs"], quick=quick, repeat=repeat, json=json, plots=plots)
 
 
 @app.command()

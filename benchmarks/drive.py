@@ -130,12 +130,16 @@ def drain(  # noqa: PLR0913 -- how workers are started, each part by name
     processes: int = 1,
     concurrency: int = 100,
     leave_rest: bool = False,
+    app: str = "plain",
+    settings: Mapping[str, Any] | None = None,
 ) -> Drained:
     """Let workers run `jobs` jobs of a queue that was filled before.
 
     With `leave_rest` one worker is timed up to that number while the rest of the queue stays.
     """
-    with crew(context, server, processes=processes, concurrency=concurrency) as made:
+    with crew(
+        context, server, app, processes=processes, concurrency=concurrency, settings=settings
+    ) as made:
         before = server.counters()
         meter.go(made, jobs if leave_rest else 0)
         watch(made, jobs)

@@ -22,6 +22,7 @@ SECTIONS = {
     "compare": "The table: this project beside its peers.",
     "limits": "How far it is from what the server and the event loop can do.",
     "curves": "By concurrency, workers, queue length, payload, delays and priorities.",
+    "features": "With limits, turns, unique keys, schedules and event readers in use.",
     "work": "Real work: mail, push, sleeping, CPU, failures.",
     "safety": "Lost and doubled jobs under kills, beside the speed.",
 }
@@ -67,12 +68,13 @@ def _measure(names: Sequence[str], context: Context) -> Iterator[Section]:
 
 
 def measure(name: str, context: Context) -> Section:
-    """One section; a failure of all of it is its caveat."""
+    """One section, with words after colons for it; a failure of all of it is its caveat."""
+    name, *words = name.split(":")
     try:
-        section: Section = import_module(f"benchmarks.{name}").run(context)
+        section: Section = import_module(f"benchmarks.{name}").run(context, *words)
     except Exception as error:  # noqa: BLE001 - the other sections are still worth their time
         reason = f"Not measured: {type(error).__name__}: {error}"
-        return Section(name, name.capitalize(), SECTIONS[name], caveats=[reason])
+        return Section(name, name.capitalize(), SECTIONS.get(name, name), caveats=[reason])
     return section
 
 

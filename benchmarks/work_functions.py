@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from benchmarks.ledger import Ledger
 from benchmarks.meter import Meter
-from jobs import Context, fixed, job
+from jobs import Context, Limit, fixed, job
 from jobs.errors import InvalidOption
 
 QUEUE = "bench"
@@ -30,6 +30,11 @@ async def noop(_ctx: Context, _payload: str) -> None:
     """Nothing at all."""
     Desk.meter.begin()
     Desk.meter.end()
+
+
+def limited_noop(limit: Limit) -> Any:
+    """`noop` under a limit of its own."""
+    return job("noop", queue=QUEUE, limits=[limit])(noop.__wrapped__)
 
 
 @job("nap", queue=QUEUE)

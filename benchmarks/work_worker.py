@@ -21,7 +21,7 @@ from benchmarks import work_functions
 from benchmarks.ledger import Ledger
 from benchmarks.meter import Meter
 from benchmarks.work_functions import Desk
-from jobs import Context, Queue, RedisSettings, Worker
+from jobs import Context, Limit, Queue, RedisSettings, Worker
 
 
 @dataclass
@@ -33,11 +33,21 @@ class App:
     resources: dict[str, Any] = field(default_factory=dict)
     counted_by_hooks: bool = False
     worker: dict[str, Any] = field(default_factory=dict)
+    of_queue: dict[str, Any] = field(default_factory=dict)
 
 
 def plain(given: dict[str, Any]) -> App:
     """Functions that count by themselves."""
     return App([work_functions.noop, work_functions.nap, work_functions.shaky], worker=given)
+
+
+def limited(given: dict[str, Any]) -> App:
+    """No-ops under limits: `rate` and `queue` of their queue, `function` of their function."""
+    function = work_functions.noop
+    if given.get("function"):
+        function = work_functions.limited_noop(Limit(**given["function"]))
+    limits = [Limit(**given["queue"])] if given.get("queue") else []
+    return App([function], of_queue={"rate": given.get("rate"), "limits": limits})
 
 
 def mail(given: dict[str, Any]) -> App:
@@ -69,6 +79,7 @@ def storm(given: dict[str, Any]) -> App:
 
 APPS: dict[str, Callable[[dict[str, Any]], App]] = {
     "plain": plain,
+    "limited": limited,
     "mail": mail,
     "push": push,
     "cpu": cpu,
@@ -109,7 +120,7 @@ async def serve(given: argparse.Namespace) -> None:
         more |= {"on_job_start": _begun, "after_job_end": _ended}
     worker = Worker(
         functions=app.functions,
-        queues=[Queue(app.queue, concurrency=given.concurrency)],
+        queues=[Queue(app.queue, concurrency=given.concurrency, **app.of_queue)],
         redis_settings=RedisSettings.from_dsn(given.url),
         ctx=app.resources,
         **more,
