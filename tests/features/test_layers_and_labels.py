@@ -206,7 +206,7 @@ def test_a36_config_show_prints_each_value_and_where_it_came_from(
     assert "function.import.attempts" in capsys.readouterr().out
 
 
-def test_a36_what_is_shown_is_what_a_worker_uses(
+async def test_a36_what_is_shown_is_what_a_worker_uses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The plan that the engine makes of a function has the values that were shown."""
