@@ -146,17 +146,18 @@ class Producer:
         """Work until nothing waits, runs, or comes back within `soon_s`; how many were started."""
         before = self.slots.started
         self._soon = {}
-        async with self._awake():
-            answer = await self.step()
-            while not self._drained(answer, soon_s):
-                answer = await self._next(answer)
-        return self.slots.started - before
+        while True:
+            async with self._awake():
+                answer = await self.step()
+                while not self._drained(answer, soon_s):
+                    answer = await self._next(answer)
+            if not await self._recall_nap():
+                return self.slots.started - before
 
     async def flush(self) -> None:
         """Write the acks of all jobs that have ended; give back what calls under way claimed."""
-        if self._napping is not None and not self.station.link.away:
-            self._take(await self._recall(self._napping))
-            self._napping = None
+        if not self.station.link.away:
+            await self._recall_nap()
         while self._acks or self._unanswered():
             await self.step()
         await asyncio.gather(*self._after, return_exceptions=True)
@@ -242,8 +243,7 @@ class Producer:
         """
         if not self.taking:
             return 0
-        exact = self._limited or self.station.concurrency == 1
-        ahead = 0 if exact else min(self._ahead, MAX_ITEMS)
+        ahead = 0 if self._limited or self.station.concurrency == 1 else min(self._ahead, MAX_ITEMS)
         want = self.station.concurrency + ahead - len(self.slots.runs) - self._reserved
         return max(0, self.station.budget.grant(min(want, MAX_ITEMS)))
 
@@ -356,8 +356,7 @@ class Producer:
         self._naps += 1
         turn = self._new_turn(f"{self.station.worker}#", self._naps)
         self._napping = turn = replace(turn, want=want, quiet=True)
-        name = f"jobs-nap-{self.station.queue.name}"
-        self._nap = asyncio.create_task(self._take_nap(turn), name=name)
+        self._nap = asyncio.create_task(self._take_nap(turn), name=f"jobs-{turn.worker}")
 
     async def _take_nap(self, turn: store.Turn) -> None:
         station = self.station
@@ -376,6 +375,14 @@ class Producer:
             self._news = answer
         elif woken:  # by a delayed job that is due before all others
             self.look()
+
+    async def _recall_nap(self) -> bool:
+        """Take what the server claimed for a nap that was broken off; whether it did."""
+        if not (turn := self._napping):
+            return False
+        answer, self._napping = await self._recall(turn), None
+        self._take(answer)
+        return bool(answer.jobs)
 
     async def _recall(self, turn: store.Turn) -> store.Answer:
         """What the server did of a nap whose answer is lost: the same request, claiming no more."""

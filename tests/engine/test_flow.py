@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobs import Client, Keep, Queue, Request, State, fixed, job
+from jobs import Client, Keep, Queue, Request, State, fixed, func, job
 from jobs.context import Context
 from jobs.errors import JobExpired, JobNotFound
 from jobs.keys import queue_keys
@@ -276,3 +276,21 @@ async def test_a_thousand_jobs_are_each_run_once(client: Client, redis_url: str)
     for worker in (one, two):
         times = [at for *_, at in stage_of(worker).starts]
         assert all(a <= b for a, b in pairwise(times))
+
+
+async def test_a_burst_runs_what_a_nap_has_claimed_at_its_end(
+    client: Client, redis_url: str
+) -> None:
+    """The last running job enqueues one and ends: the wait for a wake-up may have it already, so
+    that nothing waits, and its answer may be on its way.
+    """
+
+    async def last(ctx: Any, number: int) -> None:
+        await act.options(client=client, id=f"new-{number}").enqueue("ok", number)
+
+    for number in range(60):
+        await client.enqueue("last", {"number": number})
+        worker = make_worker(redis_url, [func(last, name="last"), act], burst=True)
+        await worker.async_run()
+        await worker.close()
+        assert await client.job(f"new-{number}").state() is State.completed
