@@ -39,18 +39,18 @@ if TYPE_CHECKING:
     from jobs.errors import Snooze as Snooze
     from jobs.event_reader import EventReader as EventReader
     from jobs.events import QueueEvent as QueueEvent
-    from jobs.filters import Filter as Filter
-    from jobs.fleet import Fleet as Fleet
     from jobs.functions import JobFunction as JobFunction
     from jobs.functions import job as job
     from jobs.handle import Job as Job
     from jobs.handle import JobInfo as JobInfo
-    from jobs.letters import DeadLetter as DeadLetter
     from jobs.limiter import limit as limit
     from jobs.limits import Limit as Limit
     from jobs.middleware import CallNext as CallNext
     from jobs.middleware import EnqueueCall as EnqueueCall
     from jobs.middleware import RunCall as RunCall
+    from jobs.operations.filters import Filter as Filter
+    from jobs.operations.fleet import Fleet as Fleet
+    from jobs.operations.letters import DeadLetter as DeadLetter
     from jobs.options import JobOptions as JobOptions
     from jobs.options import Keep as Keep
     from jobs.options import RateLimit as RateLimit
@@ -73,14 +73,14 @@ _HOMES = {
     "Cancel": "jobs.errors",
     "Client": "jobs.client",
     "Context": "jobs.context",
-    "DeadLetter": "jobs.letters",
+    "DeadLetter": "jobs.operations.letters",
     "Depends": "jobs.depends",
     "EnqueueCall": "jobs.middleware",
     "Event": "jobs.emitting",
     "EventReader": "jobs.event_reader",
     "Fail": "jobs.errors",
-    "Filter": "jobs.filters",
-    "Fleet": "jobs.fleet",
+    "Filter": "jobs.operations.filters",
+    "Fleet": "jobs.operations.fleet",
     "Job": "jobs.handle",
     "JobFailed": "jobs.errors",
     "JobFunction": "jobs.functions",

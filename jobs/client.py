@@ -27,10 +27,8 @@ from jobs.connections import (
     waiting_pool,
 )
 from jobs.durations import Duration
-from jobs.editing import Writer
 from jobs.errors import JobNotFound
 from jobs.event_reader import follow
-from jobs.finding import Finding
 from jobs.handle import Job, JobInfo, timed_out
 from jobs.ids import new_name
 from jobs.inbox import Inbox
@@ -39,8 +37,10 @@ from jobs.lane import ANSWER_TIMEOUT_S, Lane
 from jobs.middleware import EnqueueMiddleware, check_middleware, enqueue_through
 from jobs.notes import JobLog
 from jobs.once import once
+from jobs.operations.editing import Writer
+from jobs.operations.finding import Finding
+from jobs.operations.pausing import pause_all, resume_all
 from jobs.options import EnqueueOptions
-from jobs.pausing import pause_all, resume_all
 from jobs.queues import QueueView, read_line
 from jobs.requests import Prepared, Preparer, Request, hundreds
 from jobs.schedules import Schedules

@@ -12,11 +12,11 @@ from arq.jobs import JobDef, JobResult, JobStatus
 from pydantic import TypeAdapter
 
 from jobs.durations import Duration
-from jobs.editing import Payload
 from jobs.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
-from jobs.explain import Explanation
-from jobs.job_control import JobControl, QueueOfJobs
 from jobs.notes import JobLog
+from jobs.operations.editing import Payload
+from jobs.operations.explain import Explanation
+from jobs.operations.job_control import JobControl, QueueOfJobs
 from jobs.states import TERMINAL, State
 from jobs.store.results import End
 

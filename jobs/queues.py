@@ -13,17 +13,17 @@ from jobs import clock
 from jobs.codec import Deserializer, decode_body
 from jobs.connections import asks_server
 from jobs.durations import Duration, to_ms
-from jobs.editing import Writer
 from jobs.errors import InvalidOption, JobNotFound, UnreadableBody
 from jobs.events import keep_events, publish
-from jobs.explain import Explanation, explain_job
-from jobs.filters import Filter
 from jobs.handle import JobInfo
 from jobs.keys import control_channel, queue_keys
 from jobs.metrics import Point, QueueMetrics, read_history, read_metrics
 from jobs.notes import JobLog, read_log
-from jobs.queue_control import QueueControl
-from jobs.search import BOUND, Page, Shelf, search
+from jobs.operations.editing import Writer
+from jobs.operations.explain import Explanation, explain_job
+from jobs.operations.filters import Filter
+from jobs.operations.queue_control import QueueControl
+from jobs.operations.search import BOUND, Page, Shelf, search
 from jobs.states import TERMINAL, State
 from jobs.store import limits, notes, show, workers
 from jobs.store._script import MAX_ITEMS

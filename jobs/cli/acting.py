@@ -19,8 +19,8 @@ from jobs.states import State
 
 if TYPE_CHECKING:
     from jobs import Client, Filter
-    from jobs.actions import BulkResult
-    from jobs.bulk import Bulk, OnProgress
+    from jobs.operations.actions import BulkResult
+    from jobs.operations.bulk import Bulk, OnProgress
 
 
 class Do(Protocol):

@@ -25,8 +25,8 @@ from jobs.states import State
 
 if TYPE_CHECKING:
     from jobs import Client, JobInfo
-    from jobs.letters import LetterGroup, LetterGroups
-    from jobs.search import Page
+    from jobs.operations.letters import LetterGroup, LetterGroups
+    from jobs.operations.search import Page
 
 SHORT = 60
 AfterOption = Annotated[
@@ -184,7 +184,7 @@ def edit(  # noqa: PLR0913 -- the options of a command
     pairs = [_pair(text) for text in changes or ()]
 
     async def work(client: Client) -> JobInfo:
-        from jobs.payloads import payload_of
+        from jobs.operations.payloads import payload_of
 
         info = await locate(client, job_id, queue)
         _check_dead(info)

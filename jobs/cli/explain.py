@@ -11,7 +11,7 @@ from jobs.cli.looking import QueueOption, locate
 
 if TYPE_CHECKING:
     from jobs import Client
-    from jobs.explain import Explanation
+    from jobs.operations.explain import Explanation
 
 
 def explain(

@@ -112,7 +112,7 @@ def chosen_by(values: Mapping[str, Any]) -> Filter:
     """
     from dataclasses import replace
 
-    from jobs.filters import Filter
+    from jobs.operations.filters import Filter
 
     said = Filter.of(values.get("query"))
     lists = {

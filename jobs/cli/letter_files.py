@@ -19,9 +19,9 @@ from jobs.states import State
 
 if TYPE_CHECKING:
     from jobs import Client, DeadLetter, Filter
-    from jobs.actions import BulkResult
-    from jobs.bulk import Bulk, OnProgress
     from jobs.cli.application import Application
+    from jobs.operations.actions import BulkResult
+    from jobs.operations.bulk import Bulk, OnProgress
 
 Format = Literal["jsonl", "csv"]
 
@@ -42,8 +42,8 @@ def export_by_filter(
     ] = False,
 ) -> None:
     """Write dead letters to a file, a line each; they stay where they are."""
-    from jobs import letter_files
     from jobs.cli.server import optional_app, talk
+    from jobs.operations import letter_files
 
     kind = _format(file, file_format)
     app = optional_app(cli)
@@ -74,7 +74,7 @@ async def _letters(
 
 def _format(file: str, given: str | None) -> Format:
     from jobs.errors import did_you_mean
-    from jobs.letter_files import FORMATS
+    from jobs.operations.letter_files import FORMATS
 
     if given is None:
         return "csv" if file.endswith(".csv") else "jsonl"
@@ -118,7 +118,7 @@ def archive_by_filter(  # noqa: PLR0913 -- the options of a command
 
     The file has all that is known of a job, in the clear, and is readable for its owner alone.
     """
-    from jobs.letter_files import FileArchive
+    from jobs.operations.letter_files import FileArchive
 
     if to is None:
         raise Problem("say where to, with --to FILE", f"`{PROGRAM} dlq archive --help`")

@@ -16,7 +16,7 @@ from jobs.states import State
 if TYPE_CHECKING:
     from jobs import Client, JobInfo
     from jobs.cli.application import Application
-    from jobs.search import Page
+    from jobs.operations.search import Page
 
 QueueOption = Annotated[
     str | None, typer.Option("--queue", metavar="NAME", help="Only this queue; default: all.")

@@ -97,7 +97,7 @@ def _read(cli: Cli, only: list[str] | None, since: str) -> list[QueueMetrics]:
 def _prometheus(cli: Cli, only: list[str] | None) -> None:
     from jobs.cli.server import optional_app, talk
     from jobs.keys import queue_keys
-    from jobs.prometheus import scrape
+    from jobs.operations.prometheus import scrape
 
     async def work(client: Client) -> str:
         names = check_queues(only, await known_queues(client, app))

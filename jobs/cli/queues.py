@@ -12,9 +12,9 @@ from jobs.cli.metrics import as_json, check_queues, known_queues, sparkline
 
 if TYPE_CHECKING:
     from jobs import Client
-    from jobs.fleet import Fleet, Scale
     from jobs.metrics import Point, QueueMetrics
-    from jobs.pausing import Pause
+    from jobs.operations.fleet import Fleet, Scale
+    from jobs.operations.pausing import Pause
 
 COLUMNS = ["queue", "waiting", "active", "delayed", "oldest", "rate/min", "workers", "slots",
            "paused", "limits"]  # fmt: skip
@@ -53,7 +53,7 @@ class Close:
 def list_queues(cli: Cli) -> None:
     """The queues: depth, oldest waiting job, rate, workers, whether paused, limits."""
     from jobs.cli.server import optional_app, talk
-    from jobs.fleet import Fleet
+    from jobs.operations.fleet import Fleet
 
     async def work(client: Client) -> list[Look]:
         fleet = Fleet(client)
@@ -82,7 +82,7 @@ def show_queue(
 ) -> None:
     """One queue: figures, priorities, limits, memory, and what it did in the last days."""
     from jobs.cli.server import optional_app, talk
-    from jobs.fleet import Fleet
+    from jobs.operations.fleet import Fleet
 
     async def work(client: Client) -> Close:
         check_queues([name], await known_queues(client, app))

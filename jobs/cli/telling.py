@@ -65,7 +65,7 @@ def _print_log(cli: Cli, info: JobInfo, log: JobLog) -> None:
 
 
 async def _follow(cli: Cli, client: Client, queue: str, job_id: str, attempt: int | None) -> None:
-    from jobs.log_follower import follow_log
+    from jobs.operations.log_follower import follow_log
 
     async with aclosing(follow_log(client, queue, job_id)) as lines:
         async for line in lines:

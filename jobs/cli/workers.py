@@ -13,7 +13,7 @@ from jobs.cli.context import Cli, plain
 
 if TYPE_CHECKING:
     from jobs import Client
-    from jobs.fleet import Health, WorkerStatus
+    from jobs.operations.fleet import Health, WorkerStatus
     from jobs.store.commands import Wish
 
 COLUMNS = ["id", "host", "pid", "state", "up", "running", "slots", "queues", "lag", "memory"]
@@ -27,7 +27,7 @@ WorkerArgument = Annotated[
 def list_workers(cli: Cli) -> None:
     """The live workers: where they run, what they serve, how full and how late they are."""
     from jobs.cli.server import talk
-    from jobs.fleet import Fleet
+    from jobs.operations.fleet import Fleet
 
     found = talk(cli, None, lambda client: Fleet(client).workers())
     if cli.json:
@@ -122,7 +122,7 @@ def health(
     from jobs.cli.metrics import check_queues, known_queues
     from jobs.cli.server import optional_app, talk
     from jobs.durations import to_ms
-    from jobs.fleet import Fleet
+    from jobs.operations.fleet import Fleet
 
     lag_ms = to_ms(max_lag, what="max-lag")
 
@@ -148,7 +148,7 @@ async def find_worker(client: Client, text: str) -> WorkerStatus:
         Problem: there is none, or more than one.
     """
     from jobs.errors import did_you_mean
-    from jobs.fleet import Fleet
+    from jobs.operations.fleet import Fleet
 
     found = await Fleet(client).workers()
     ids = [worker.id for worker in found]
@@ -175,7 +175,7 @@ def _steer(  # noqa: PLR0913 -- a wish and its values
     grace_s: float | None = None,
 ) -> int:
     from jobs.cli.server import talk
-    from jobs.fleet import Fleet
+    from jobs.operations.fleet import Fleet
 
     async def work(client: Client) -> tuple[WorkerStatus, bool]:
         worker = await find_worker(client, worker_id)
@@ -233,6 +233,6 @@ def _lines(worker: WorkerStatus) -> dict[str, object]:
 
 
 def _blocked(worker: WorkerStatus) -> str:
-    from jobs.fleet import blocked_text
+    from jobs.operations.fleet import blocked_text
 
     return blocked_text(worker.blocked or {})

@@ -14,7 +14,7 @@ from jobs.engine.link import Link
 from jobs.engine.upkeep import Upkeep
 from jobs.errors import JobsError, PayloadTooLarge, ServerError
 from jobs.keys import DEFAULT_QUEUE, MAX_ID_BYTES, QueueKeys
-from jobs.letters import DeadLetter
+from jobs.operations.letters import DeadLetter
 from jobs.options import EnqueueOptions
 from jobs.requests import Request
 from jobs.store.letters import untold

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobs import Filter, JobInfo, State
 from jobs.errors import InvalidFilter
-from jobs.filters import Window
+from jobs.operations.filters import Window
 
 NOW = 1_700_000_000_000
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip)

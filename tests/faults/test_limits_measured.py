@@ -28,10 +28,10 @@ from tests.faults.judging import (
     wait_done,
 )
 from tests.faults.racing import QUEUE as RACE
+from tests.helpers.keyspace import untyped
 from tests.helpers.ledger import Entry, judge
 from tests.helpers.processes import Crew, crew
 from tests.helpers.source import ROOT
-from tests.helpers.keyspace import untyped
 from tests.helpers.waiting import wait_until
 
 RATE, PERIOD_MS = 30, 1000

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from jobs import Client, Context, Fail, Filter, JobFailed, Request, State, job
-from jobs.actions import BulkResult, Progress
-from jobs.bulk import Bulk
 from jobs.errors import InvalidFilter, InvalidOption, UnsafeAll
+from jobs.operations.actions import BulkResult, Progress
+from jobs.operations.bulk import Bulk
 from tests.features.conftest import Work
 from tests.helpers.waiting import wait_until
 

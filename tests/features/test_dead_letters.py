@@ -27,7 +27,6 @@ from jobs import (
     fixed,
     job,
 )
-from jobs.actions import Progress
 from jobs.errors import (
     InvalidFilter,
     InvalidPayload,
@@ -36,7 +35,8 @@ from jobs.errors import (
     WrongState,
 )
 from jobs.keys import queue_keys
-from jobs.letter_files import FileArchive, _cell, export
+from jobs.operations.actions import Progress
+from jobs.operations.letter_files import FileArchive, _cell, export
 from jobs.store.audit import audit
 from tests.features.conftest import Work
 from tests.helpers.waiting import wait_until

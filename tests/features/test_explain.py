@@ -9,9 +9,9 @@ import pytest
 
 from jobs import Client, Fleet, Queue, State, func
 from jobs.errors import JobNotFound
-from jobs.explain import Explanation
 from jobs.keys import queue_keys
 from jobs.limits import Limit
+from jobs.operations.explain import Explanation
 from jobs.store.commands import Wish
 from tests.helpers.acting import act
 from tests.helpers.keyspace import untyped

@@ -13,7 +13,7 @@ from jobs import Client, Context, JobFailed, Keep, State, func
 from jobs.cli.metrics import as_json, sparkline
 from jobs.errors import InvalidOption
 from jobs.keys import queue_keys
-from jobs.prometheus import scrape
+from jobs.operations.prometheus import scrape
 from jobs.store.stats import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.helpers.acting import act
 from tests.helpers.keyspace import untyped

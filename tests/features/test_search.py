@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from jobs import Client, Context, Fail, Filter, JobFailed, JobInfo, Request, State, clock, job
 from jobs.errors import InvalidFilter, InvalidOption
-from jobs.search import Page
+from jobs.operations.search import Page
 from tests.features.conftest import Work
 from tests.helpers.waiting import wait_until
 

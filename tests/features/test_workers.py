@@ -16,9 +16,9 @@ import pytest
 
 from jobs import Client, Context, Fleet, State, Worker, func, job
 from jobs.durations import format_ms
-from jobs.fleet import WorkerStatus
 from jobs.handle import Job
 from jobs.keys import queue_keys
+from jobs.operations.fleet import WorkerStatus
 from jobs.store.commands import Wish
 from tests.helpers.acting import act
 from tests.helpers.keyspace import untyped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.fingerprints import fingerprint, normalised, own_frame
+from jobs.operations.fingerprints import fingerprint, normalised, own_frame
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from jobs.durations import Duration
-from jobs.editing import Payload
 from jobs.errors import JobNotFound, WrongState
-from jobs.explain import Explanation
+from jobs.operations.editing import Payload
+from jobs.operations.explain import Explanation
 from jobs.states import TERMINAL, State
 
 

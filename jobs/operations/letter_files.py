@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO
 from pydantic_core import to_json
 
 from jobs.handle import JobInfo
-from jobs.letters import DeadLetter
+from jobs.operations.letters import DeadLetter
 
 #: Takes up to 100 letters; what it returned from is safe.
 Sink = Callable[[Sequence[dict[str, Any]]], Awaitable[object]]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from jobs.bulk import Bulk, Source
 from jobs.connections import asks_server
-from jobs.dead_letters import Client, DeadLetters
-from jobs.filters import Filter
 from jobs.keys import check_name
-from jobs.search import BOUND, Page, search
+from jobs.operations.bulk import Bulk, Source
+from jobs.operations.dead_letters import Client, DeadLetters
+from jobs.operations.filters import Filter
+from jobs.operations.search import BOUND, Page, search
 from jobs.store._script import MAX_ITEMS
 
 

@@ -10,18 +10,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from jobs.actions import BulkResult
-from jobs.bulk import Bulk, OnProgress, Source
 from jobs.durations import Duration
 from jobs.errors import InvalidFilter, UnsafeAll, WrongState
-from jobs.filters import Filter
 from jobs.handle import JobInfo
-from jobs.letter_files import Sink
-from jobs.letters import DeadLetter, LetterGroup, LetterGroups, LetterPage, count_into
+from jobs.operations.actions import BulkResult
+from jobs.operations.bulk import Bulk, OnProgress, Source
+from jobs.operations.filters import Filter
+from jobs.operations.letter_files import Sink
+from jobs.operations.letters import DeadLetter, LetterGroup, LetterGroups, LetterPage, count_into
+from jobs.operations.payloads import payload_of
+from jobs.operations.search import BOUND, Page, check_limit
 from jobs.options import RateLimit
-from jobs.payloads import payload_of
 from jobs.queues import QueueView
-from jobs.search import BOUND, Page, check_limit
 from jobs.states import State
 from jobs.store._script import MAX_ITEMS
 

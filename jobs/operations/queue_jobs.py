@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from jobs import clock, editing, registry
+from jobs import clock, registry
 from jobs.codec import Deserializer
 from jobs.connections import asks_server
 from jobs.durations import Duration, until_ms
-from jobs.editing import Payload, Writer
 from jobs.errors import InvalidOption, JobNotFound, WrongState
 from jobs.handle import Job
 from jobs.kept import retention_of
 from jobs.keys import QueueKeys
+from jobs.operations import editing
+from jobs.operations.editing import Payload, Writer
 from jobs.retention import Limits
 from jobs.states import TERMINAL, State, state_named
 from jobs.store import clearing, control, show

@@ -8,8 +8,8 @@ from jobs.connections import asks_server
 from jobs.durations import Duration, to_ms
 from jobs.errors import InvalidOption, WrongState
 from jobs.keys import queue_keys
-from jobs.pausing import Pause, pause_of
-from jobs.queue_jobs import REMOVED, QueueJobs, check_limit, end_line
+from jobs.operations.pausing import Pause, pause_of
+from jobs.operations.queue_jobs import REMOVED, QueueJobs, check_limit, end_line
 from jobs.states import TERMINAL, State, state_named
 from jobs.store import clearing, limits, pausing, show
 

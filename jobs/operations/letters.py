@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from jobs import registry
-from jobs.filters import tags_of
-from jobs.fingerprints import fingerprint
 from jobs.handle import JobInfo
-from jobs.payloads import payload_of
+from jobs.operations.filters import tags_of
+from jobs.operations.fingerprints import fingerprint
+from jobs.operations.payloads import payload_of
 from jobs.states import State
 
 #: Ids that a group names.

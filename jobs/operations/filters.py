@@ -21,7 +21,7 @@ from jobs import clock
 from jobs.durations import Duration, to_ms, until_ms
 from jobs.errors import InvalidFilter, InvalidOption, did_you_mean
 from jobs.handle import JobInfo
-from jobs.payloads import has_value
+from jobs.operations.payloads import has_value
 from jobs.states import TERMINAL, State
 
 #: How long ago, or a moment.

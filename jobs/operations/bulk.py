@@ -10,7 +10,9 @@ from operator import itemgetter
 from typing import Protocol
 
 from jobs import clock
-from jobs.actions import (
+from jobs.connections import asks_server
+from jobs.errors import InvalidFilter, JobNotFound, UnsafeAll, WrongState
+from jobs.operations.actions import (
     ARCHIVE,
     CANCEL,
     CHANGE_PRIORITY,
@@ -21,14 +23,12 @@ from jobs.actions import (
     BulkResult,
     Progress,
 )
-from jobs.connections import asks_server
-from jobs.editing import check_priority
-from jobs.errors import InvalidFilter, JobNotFound, UnsafeAll, WrongState
-from jobs.filters import Filter
-from jobs.letter_files import Sink, document
+from jobs.operations.editing import check_priority
+from jobs.operations.filters import Filter
+from jobs.operations.letter_files import Sink, document
+from jobs.operations.search import Search, check_limit, server_ms
 from jobs.options import RateLimit
 from jobs.queues import QueueView
-from jobs.search import Search, check_limit, server_ms
 from jobs.states import State
 from jobs.store import control
 from jobs.store._script import MAX_ITEMS, AsyncCommands

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json, to_json
 
 from jobs.errors import InvalidFilter, InvalidOption
-from jobs.filters import Filter
 from jobs.handle import JobInfo
 from jobs.keys import QueueKeys
+from jobs.operations.filters import Filter
 from jobs.states import TERMINAL, State
 from jobs.store._script import MAX_ITEMS, AsyncCommands
 from jobs.store.pages import SETS, STATE_OF, Look, Place, Row, page
