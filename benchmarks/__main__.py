@@ -77,7 +77,7 @@ def _run(  # noqa: PLR0913 - one argument an option
 
 
 @app.command(help="Plain jobs at two commits, in one interleaved run.")
-def commits(
+def commits(  # noqa: PLR0913 - one argument an option
     before: Annotated[str, typer.Argument(help="A commit, as git understands it.")],
     after: Annotated[str, typer.Argument(help="The one that is compared with it.")] = "HEAD",
     *,

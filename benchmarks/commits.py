@@ -22,9 +22,13 @@ NOTE = (
 )
 WORKTREES = ROOT / "build" / "bench" / "commits"
 SIDES = ("before", "after")
-ROWS = {"drain": ("drain, jobs/s", ",.0f"), "enqueue": ("enqueue one by one, jobs/s", ",.0f"),
-        "server_cpu_us": ("server CPU, µs a job", ".1f"), "worker_cpu_us": ("worker CPU, µs a job", ".1f"),
-        "commands": ("server commands a job", ".2f")}  # fmt: skip
+ROWS = {
+    "drain": ("drain, jobs/s", ",.0f"),
+    "enqueue": ("enqueue one by one, jobs/s", ",.0f"),
+    "server_cpu_us": ("server CPU, µs a job", ".1f"),
+    "worker_cpu_us": ("worker CPU, µs a job", ".1f"),
+    "commands": ("server commands a job", ".2f"),
+}
 #: Repetitions of one commit alone differ by so much, in percent.
 NOISE = 5
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from benchmarks import drive
@@ -148,7 +149,7 @@ class _Bench:
 
     def tasks(self) -> list[Task]:
         """One repetition."""
-        return [(f.title, lambda name=name: self.measure(name)) for name, f in FEATURES.items()]
+        return [(feature.title, partial(self.measure, name)) for name, feature in FEATURES.items()]
 
     def measure(self, name: str) -> Figures:
         """Enqueue in bulk, then drain."""

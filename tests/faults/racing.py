@@ -1,4 +1,4 @@
-"""A process of producers that all want the same: `python -m tests.faults.racing '{"clients": 10, …}'`.
+"""A process of producers that all want the same: `python -m tests.faults.racing SETTINGS`.
 
 It says that it is ready, waits for a line on its standard input, has all producers enqueue at
 once, and prints the keys and ids for which it was told that the job is its own.
@@ -22,6 +22,12 @@ async def once(ctx: Context, key: str = "") -> None:
     """What the producers want."""
 
 
+def say(line: str) -> None:
+    """To the test that started this process."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 async def race(settings: dict[str, Any]) -> list[str]:
     """The words `key:<key>` and `id:<id>` of all jobs that this process made."""
     clients = [Client.connect(settings["url"]) for _ in range(settings["clients"])]
@@ -36,7 +42,7 @@ async def race(settings: dict[str, Any]) -> list[str]:
 
     for client in clients:
         await client.ping()
-    print("ready", flush=True)
+    say("ready")
     await asyncio.to_thread(sys.stdin.readline)
     each = settings["producers"] // len(clients)
     for word in settings["words"]:
@@ -47,4 +53,4 @@ async def race(settings: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(race(json.loads(sys.argv[1])))))
+    say(json.dumps(asyncio.run(race(json.loads(sys.argv[1])))))

@@ -51,7 +51,7 @@ def sizes(small: int, large: int) -> list[Any]:
 
 
 class Starts:
-    """The starts that the server counts for a function or its queue, seen before it forgets them."""
+    """The starts that the server counts, of a function or of all, seen before it forgets them."""
 
     def __init__(self, client: Redis, function: str | None) -> None:
         self._client = client
@@ -213,7 +213,7 @@ SLOTS = 10
 async def test_a_tenant_of_very_many_jobs_delays_another_by_its_share(
     redis_url: str, number: int
 ) -> None:
-    """The one job of the other tenant is among the next that fill the slots, whatever stands there."""
+    """The one job of the other tenant is among the next that fill the slots."""
 
     @job("call", queue="shared", key="tenant")
     async def call(ctx: Context, tenant: str, n: int) -> None: ...

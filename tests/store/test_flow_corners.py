@@ -237,7 +237,7 @@ async def test_another_job_in_front_of_a_blocked_group_is_looked_at(steps: Steps
 
 
 async def test_a_group_that_other_rules_put_aside_is_looked_at(steps: Steps) -> None:
-    """An order made a whole key wait for a limit of one function; without it the others need not."""
+    """An order made a whole key wait for a limit of one function; without it they need not."""
     await rules(steps, k="o", f_slow="c1")
     await steps.put([of("b", "slow", "b"), of("a1", "slow", "a"), of("a2", "quick", "a")])
     assert await claimed(steps) == ["b"]

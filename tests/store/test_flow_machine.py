@@ -6,11 +6,9 @@ but checks each that comes, and that none stays behind that could have come.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Coroutine
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -22,103 +20,32 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from redis.asyncio import Redis
 
-from jobs.states import TERMINAL, State
+from jobs.states import State
 from jobs.store import audit as store_audit
-from jobs.store import limits, pausing, queue
+from jobs.store import queue
 from jobs.store.queue import Ack, Answer, Entry, Flow, Once, Verb
 from jobs.store.queue import Limits as Keep
 from jobs.store.show import STATE_KEYS
 from tests.helpers.keyspace import audit_queue
-from tests.store.flow_model import FlowModel, Job, parse
-from tests.store.steps import FOREVER, LEASE, NOTHING, NOW, Steps
-
-T = TypeVar("T")
-
-IDS = st.sampled_from("abcdefghijklmnopqrst")
-KEEPS = st.sampled_from([FOREVER, FOREVER, NOTHING, (40, -1, -1)])
-MOST_LOSSES = 2
-MS = 300
-ENDS = {
-    Verb.complete: State.completed,
-    Verb.fail: State.failed,
-    Verb.cancel: State.cancelled,
-    Verb.expire: State.expired,
-}
-BACK = {Verb.release, Verb.interrupt, Verb.limited}
-RULES = {
-    "q": ["c3", "r3/1000", "c2@s", "r3/1000@s"],
-    "k": ["c1", "c2", "r2/1000", "o", "c2 r2/1000"],
-    "f:x": ["c1", "r1/1000", "c1@s", "r2/1000@s", "c2 r2/1000"],
-    "f:y": ["c2", "c1@s"],
-    "fk:x": ["c1", "r1/1000", "o"],
-}
-CHANGES = st.sampled_from(
-    [(scope, text) for scope, texts in RULES.items() for text in ["", *texts]]
+from tests.store.flow_driver import FlowDriver
+from tests.store.flow_model import FlowModel, Job
+from tests.store.flow_strategies import (
+    BACK,
+    CONTROL,
+    ENDS,
+    ENTRY,
+    KEEPS,
+    MS,
+    RULES,
+    SETTINGS,
+    TURN,
 )
-ENTRY = st.fixed_dictionaries(
-    {
-        "job_id": IDS,
-        "function": st.sampled_from("xxy"),
-        "key": st.sampled_from(["k", "l", "k", ""]),
-        "once": st.sampled_from([None] * 6 + [*Once]),
-        "priority": st.sampled_from([3, 3, 3, 1, 5]),
-        "delay": st.sampled_from([0, 0, 0, 0, 50, 400]),
-        "most": st.sampled_from([0, 500]),
-    }
-)
-#: Jobs that end, jobs that are wanted, how they end, and the time before that.
-TURN = (
-    st.sampled_from([1, 0, 2]),
-    st.sampled_from([2, 1, 3, 100, 0]),
-    st.sampled_from([Verb.complete, Verb.complete, Verb.retry, Verb.interrupt]),
-    st.sampled_from([0, 0, 300, 1000]),
-)
-CONTROL = st.one_of(
-    st.tuples(st.just("rescue"), IDS, KEEPS),
-    st.tuples(st.just("cancel"), IDS, KEEPS),
-    st.tuples(st.just("retry"), IDS),
-    st.tuples(st.just("promote"), IDS),
-    st.tuples(st.just("unpark"), IDS),
-    st.tuples(st.just("prune")),
-    st.tuples(
-        st.just("remove"),
-        st.sets(IDS, min_size=1, max_size=2),
-        st.sampled_from([None, *State]),
-        st.booleans(),
-    ),
-    st.tuples(
-        st.just("change"),
-        IDS,
-        st.sampled_from([0, 1, 5]),
-        st.sampled_from([-1, -1, 0, 50]),
-        st.sampled_from([-1, 0]),
-        st.booleans(),
-    ),
-)
-SETTINGS = st.one_of(
-    st.tuples(st.just("limit"), st.lists(CHANGES, min_size=1, max_size=2)),
-    st.tuples(
-        st.just("pause_function"), st.sampled_from("xy"), st.sampled_from([False, False, True])
-    ),
-    st.tuples(st.just("pause"), st.sampled_from([False, False, True])),
-)
+from tests.store.steps import LEASE, NOTHING
 
 
-class FlowMachine(RuleBasedStateMachine):
+class FlowMachine(FlowDriver, RuleBasedStateMachine):
     """Each rule does one thing to the queue and the same to the model, and compares the answers."""
-
-    url = ""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.client = Redis.from_url(self.url)
-        self.run(self.client.flushdb())
-        self.steps = Steps(self.client)
-        self.model = FlowModel(now=NOW)
-        self.held: list[tuple[str, int]] = []
 
     def teardown(self) -> None:
         try:
@@ -126,13 +53,6 @@ class FlowMachine(RuleBasedStateMachine):
         finally:
             self.run(self.client.aclose())
             self.loop.close()
-
-    def run(self, call: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(call)
-
-    def of(self, job_id: str, *states: State) -> Job | None:
-        job = self.model.jobs.get(job_id)
-        return job if job and job.state in states else None
 
     @initialize(
         rules=st.dictionaries(st.sampled_from(list(RULES)), st.integers(0, 4), min_size=2),
@@ -289,119 +209,11 @@ class FlowMachine(RuleBasedStateMachine):
             model.back(job, State.delayed)
             job.at = model.now + delay
 
-    def rescue(self, job_id: str, keep: Keep) -> None:
-        fate = self.run(self.steps.rescue(job_id, most_losses=MOST_LOSSES, keep=keep))
-        job = self.of(job_id, State.active)
-        if job is None:
-            assert fate == "alive"
-            return
-        job.losses += 1
-        if job.cancel_asked:
-            assert fate == "cancelled"
-            self.model.end(job, State.cancelled, keep)
-        elif job.losses >= MOST_LOSSES:
-            assert fate == "failed"
-            self.model.end(job, State.failed, keep)
-        else:
-            assert fate == "waiting"
-            self.model.back(job, State.waiting)
-
     @rule(call=st.one_of(CONTROL, CONTROL, SETTINGS))
     def control(self, call: tuple[Any, ...]) -> None:
         """What others do to jobs, and to the queue."""
         name, *arguments = call
         getattr(self, name)(*arguments)
-
-    # -- control ---------------------------------------------------------------------------
-
-    def cancel(self, job_id: str, keep: Keep) -> None:
-        job = self.model.jobs.get(job_id)
-        assert self.run(self.steps.cancel(job_id, keep=keep)) == (job and job.state)
-        if job is None or job.state in TERMINAL:
-            return
-        if job.state is State.active:
-            job.cancel_asked = True
-        else:
-            self.model.end(job, State.cancelled, keep)
-
-    def retry(self, job_id: str) -> None:
-        job = self.model.jobs.get(job_id)
-        assert self.run(self.steps.retry(job_id)) == [job and job.state]
-        if job is None or job.state not in TERMINAL:
-            return
-        job.losses, job.cancel_asked, job.expires = 0, False, None
-        job.enqueued = self.model.now
-        self.model.wait(job)
-        if job.own and self.model.unique.get(job.own, ("", 0))[1] <= self.model.now:
-            self.model.unique[job.own] = job.id, math.inf
-
-    def promote(self, job_id: str) -> None:
-        job = self.model.jobs.get(job_id)
-        assert self.run(self.steps.promote(job_id)) == [job and job.state]
-        if job is not None and job.state is State.delayed:
-            self.model.wait(job)
-
-    def remove(self, job_ids: set[str], state: State | None, running: bool) -> None:
-        ids = sorted(job_ids)
-        found = self.run(self.steps.remove(*ids, state=state, running=running))
-        for job_id, (was, removed) in zip(ids, found, strict=True):
-            job = self.model.jobs.get(job_id)
-            assert was == (job and job.state)
-            fits = job is not None and state in (None, job.state)
-            assert removed == (fits and (running or was is not State.active))
-            if job is not None and removed:
-                self.model.end(job, State.cancelled, NOTHING)
-
-    def unpark(self, job_id: str) -> None:
-        job = self.of(job_id, State.parked)
-        assert self.run(self.steps.unpark(job_id)) == int(job is not None)
-        if job is not None:
-            self.model.wait(job)
-
-    def change(self, job_id: str, priority: int, delay: int, due: int, owned: bool) -> None:
-        model, job = self.model, self.model.jobs.get(job_id)
-        own = job.own if job and owned else ""
-        found = self.run(
-            self.steps.change(job_id, own=own, priority=priority, delay_ms=delay, due_ms=due)
-        )
-        assert found.state == (job and job.state)
-        at = model.now + delay if delay >= 0 else due
-        can = job is not None and job.state in {State.waiting, State.delayed, State.parked}
-        timed = job is not None and job.state is State.parked and at >= 0
-        mine = not own or model.unique.get(own, ("", 0))[0] == job_id
-        assert found.done == (can and not timed and mine)
-        if job is None or not found.done:
-            return
-        job.priority = priority or job.priority
-        if job.state is State.parked or at < 0:
-            return
-        if at > model.now:
-            job.state, job.at = State.delayed, at
-        elif job.state is State.delayed:
-            model.wait(job)
-
-    def limit(self, changes: list[tuple[str, str]]) -> None:
-        self.set_rules(dict(changes))
-
-    def set_rules(self, rules: dict[str, str]) -> None:
-        self.run(limits.write_rules(self.client, self.steps.keys, rules, now_ms=self.steps.now))
-        for scope, text in rules.items():
-            self.model.rules[scope] = parse(text)
-
-    def pause_function(self, function: str, paused: bool) -> None:
-        self.set_pause([function], paused=paused)
-        (self.model.paused.add if paused else self.model.paused.discard)(function)
-
-    def pause(self, paused: bool) -> None:
-        self.set_pause([], paused=paused)
-        self.model.is_paused = paused
-
-    def set_pause(self, functions: list[str], *, paused: bool) -> None:
-        keys, now = self.steps.keys, self.steps.now
-        if paused:
-            self.run(pausing.pause(self.client, keys, functions, "why", now_ms=now))
-        else:
-            self.run(pausing.resume(self.client, keys, functions, now_ms=now))
 
     # -- time ------------------------------------------------------------------------------
 
@@ -409,14 +221,6 @@ class FlowMachine(RuleBasedStateMachine):
     def time_passes(self, ms: int) -> None:
         self.steps.now += ms
         self.model.now += ms
-
-    def prune(self) -> None:
-        model = self.model
-        over = [j for j in model.of(*TERMINAL) if j.expires is not None and j.expires <= model.now]
-        assert self.run(self.steps.prune()) == len(over)
-        for job in over:
-            del model.jobs[job.id]
-        model.unique = {own: (i, at) for own, (i, at) in model.unique.items() if at > model.now}
 
     # -- comparison ------------------------------------------------------------------------
 
@@ -484,7 +288,7 @@ def run_machine(url: str, examples: int, steps: int) -> None:
 
 @pytest.mark.timeout(360)  # a failure is shrunk for up to five minutes
 def test_groups_limits_and_unique_keys_behave_as_their_model(redis_url: str) -> None:
-    run_machine(redis_url, examples=60, steps=30)
+    run_machine(redis_url, examples=20, steps=25)
 
 
 @pytest.mark.faults
