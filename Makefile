@@ -3,7 +3,7 @@
 SHELL = /bin/sh
 BIN = .venv/bin
 BUILD = build
-N ?= auto
+N ?= 3
 
 # Words passed on to the command of run, test, faults, bench and lock: make test ARGS="-k embedded -x"
 ARGS ?=

@@ -45,9 +45,15 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _functions_as_before() -> Iterator[None]:
-    """What a test declares with `@job` is not found by name in the next one."""
+def _functions_as_before(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test declares with `@job` is not found by name in the next one, and what other files
+    of tests declare is not found at all.
+    """
     before = dict(registry.functions)
+    for name, function in before.items():
+        home = function.call.__module__
+        if home.rpartition(".")[2].startswith("test_") and home != request.module.__name__:
+            del registry.functions[name]
     yield
     registry.functions.clear()
     registry.functions.update(before)

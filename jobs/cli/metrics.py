@@ -179,7 +179,7 @@ def _row(metrics: QueueMetrics) -> list[object]:
     return [
         m.queue, m.waiting, m.active, m.delayed, m.parked, m.completed, m.failed, m.dead,
         span(m.avg_processing_ms), span(m.run.p95), span(m.wait.p95), span(m.oldest_waiting_ms),
-        f"{m.per_minute:.3g}",
+        f"{m.per_minute:.1f}",
     ]  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def _row(look: Look) -> list[object]:
 
     m = look.metrics
     return [
-        m.queue, m.waiting, m.active, m.delayed, span(m.oldest_waiting_ms), f"{m.per_minute:.3g}",
+        m.queue, m.waiting, m.active, m.delayed, span(m.oldest_waiting_ms), f"{m.per_minute:.1f}",
         look.scale.workers, look.scale.slots, "yes" if look.paused else "no",
         _limits(look.rules) or "-",
     ]  # fmt: skip
@@ -154,7 +154,7 @@ def _lines(close: Close) -> dict[str, object]:
         "jobs": f"{m.waiting} waiting, {m.active} active, {m.delayed} delayed, {m.parked} parked",
         "priorities": ", ".join(f"{p}: {n}" for p, n in close.priorities.items()) or "-",
         "oldest": span(m.oldest_waiting_ms),
-        "last hour": f"{m.completed} completed, {m.failed} failed, {m.per_minute:.3g} a minute",
+        "last hour": f"{m.completed} completed, {m.failed} failed, {m.per_minute:.1f} a minute",
         "run": f"avg {span(m.run.average)}, p95 {span(m.run.p95)}",
         "wait": f"avg {span(m.wait.average)}, p95 {span(m.wait.p95)}",
         "workers": f"{scale.workers} with {scale.slots} slots; {scale.desired_workers} wanted",

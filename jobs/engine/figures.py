@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs.engine.producer import Counters
+from jobs.engine.accounts import Counters
 
 if TYPE_CHECKING:
     from jobs.engine.session import Session

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from jobs import clock, logs
+from jobs.engine.accounts import Budget, Counters
 from jobs.engine.deadlines import Deadlines
 from jobs.engine.executor import Executor
 from jobs.engine.link import Link
@@ -39,51 +40,6 @@ STAGED_S = 2.0
 ENOUGH = MAX_ITEMS // 2
 #: … or when one has been put off so long.
 ACK_WAIT_S = 0.001
-
-
-@dataclass
-class Counters:
-    """What a worker has done, by arq's names."""
-
-    complete: int = 0
-    failed: int = 0
-    retried: int = 0
-    started: int = 0
-
-    def note(self, verb: store.Verb) -> None:
-        """Count one written ack."""
-        match verb:
-            case store.Verb.complete:
-                self.complete += 1
-            case store.Verb.fail | store.Verb.cancel | store.Verb.expire:
-                self.failed += 1
-            case store.Verb.retry | store.Verb.snooze | store.Verb.interrupt | store.Verb.limited:
-                self.retried += 1
-            case store.Verb.park | store.Verb.release:
-                pass
-
-    def figures(self, ongoing: int) -> str:
-        """The counters in the words of arq's health key."""
-        return (
-            f"j_complete={self.complete} j_failed={self.failed} "
-            f"j_retried={self.retried} j_ongoing={ongoing}"
-        )
-
-
-@dataclass
-class Budget:
-    """How many more jobs a burst may start; `None` for no limit."""
-
-    left: int | None = None
-
-    def grant(self, want: int) -> int:
-        """As many of `want` as are left."""
-        return want if self.left is None else min(want, self.left)
-
-    def spend(self, number: int) -> None:
-        """Note that jobs were started."""
-        if self.left is not None:
-            self.left -= number
 
 
 @dataclass
@@ -122,6 +78,7 @@ class Producer:
         self._kick = asyncio.Event()
         self._looks = False
         self._alarm_s: float | None = None
+        self._heard_ms = 0
         self._nudge: asyncio.TimerHandle | None = None
         self._nap_s = min(LONGEST_NAP_S, NAP_OF_LEASE * station.lease_ms / 1000)
         self._bell = Lane(station.link.client.connection_pool, self._nap_s + NAP_MARGIN_S)
@@ -327,7 +284,10 @@ class Producer:
         waits = [ms / 1000 for ms in (answer.next_due_ms, answer.rate_wait_ms) if ms >= 0]
         if self._soon:
             waits.append(STAGED_S)
-        self._alarm_s = self._loop.time() + min(waits) if waits else None
+        at_s = self._loop.time() + min(waits) if waits else None
+        if self._alarm_s is not None and answer.now_ms <= self._heard_ms:  # two answers may cross
+            at_s = self._alarm_s if at_s is None else min(at_s, self._alarm_s)
+        self._alarm_s, self._heard_ms = at_s, max(answer.now_ms, self._heard_ms)
 
     async def _sleep(self) -> None:
         self._kick.clear()

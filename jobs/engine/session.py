@@ -15,6 +15,7 @@ from jobs import clock
 from jobs.client import Client
 from jobs.durations import to_ms
 from jobs.emitting import note_subscriptions
+from jobs.engine.accounts import Budget, Counters
 from jobs.engine.deadlines import Deadlines
 from jobs.engine.errors_told import ErrorTeller
 from jobs.engine.executor import Bench, Executor
@@ -25,7 +26,7 @@ from jobs.engine.link import Link
 from jobs.engine.notes import NoteWriter
 from jobs.engine.outcome import Why
 from jobs.engine.presence import Mode, Presence
-from jobs.engine.producer import Budget, Counters, Producer, Station
+from jobs.engine.producer import Producer, Station
 from jobs.engine.upkeep import Heartbeat, Pruner, Rescuer, Unparker, Upkeep, retention_by
 from jobs.keys import DEFAULT_QUEUE, QueueKeys, control_channel, queue_keys
 from jobs.limits import scopes

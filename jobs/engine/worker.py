@@ -26,6 +26,7 @@ from jobs.connections import blocking_client
 from jobs.depends import Holder
 from jobs.durations import Duration, to_ms, to_seconds
 from jobs.engine import startup
+from jobs.engine.accounts import Budget, Counters
 from jobs.engine.assembly import ArqDefaults, as_arq, collect, fallbacks, served_queues
 from jobs.engine.clockwork import clockwork
 from jobs.engine.executor import Bench
@@ -34,7 +35,6 @@ from jobs.engine.hooks import Hook, Hooks
 from jobs.engine.link import Link
 from jobs.engine.listeners import Listener, Listeners
 from jobs.engine.processes import ProcessPool, process_count
-from jobs.engine.producer import Budget, Counters
 from jobs.engine.session import Session, Setup
 from jobs.engine.signals import ArqSignals, SignalTrap
 from jobs.engine.steering import Steering

@@ -12,9 +12,9 @@ import redis.exceptions
 
 from jobs import Client
 from jobs.engine import startup
+from jobs.engine.accounts import Budget, Counters
 from jobs.engine.deadlines import LATENESS, SLOT_S, Deadlines
 from jobs.engine.link import Link
-from jobs.engine.producer import Budget, Counters
 from jobs.loop import Loop
 from jobs.store.queue import Verb
 from tests.helpers.waiting import wait_until

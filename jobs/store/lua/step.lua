@@ -86,7 +86,11 @@ else
     tools.look_at_alarms()
   end
   local ids, tokens = {}, {}
-  if want > 0 then ids, tokens = claim(want, reply) end
+  if want > 0 then
+    ids, tokens = claim(want, reply)
+  else
+    look_ahead(reply)
+  end
   if has_flow then tools.note_alarms() end
   redis.call('HSET', claims, worker, cmsgpack.pack({request, ids, tokens, reply[5]}))
   write_counts()

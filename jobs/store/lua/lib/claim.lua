@@ -77,6 +77,12 @@ local function allowed(want)
   if most > 0 and has_flow then most, wait = tools.queue_places(most) end
   return most, wait
 end
+-- what a call that claims nothing says of the limits: its answer may be the last that is heard
+local function look_ahead(reply)
+  local most, wait = allowed(1)
+  is_open = most > 0
+  reply[4] = wait
+end
 local function claim(want, reply)
   local most, wait = allowed(want)
   is_open = most > 0
