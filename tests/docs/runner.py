@@ -45,6 +45,7 @@ class Page:
         self.project = project
         self.url = url
         self.printed = ""
+        self._warm: asyncio.subprocess.Process | None = None
         self.stack = AsyncExitStack()
         self.port = free_port()
         self.names: dict[str, Any] = {"__name__": "__docs__"}
@@ -153,6 +154,8 @@ class Page:
         if _stays(words):
             await self._start(command)
             return 0
+        if words[0] == "arq-jobs" and words[1:2] not in (["worker"], ["dev"], ["bench"]):
+            return await self._fork(command[3:])
         return await self._finish(command)
 
     def _program(self, block: Block, words: list[str]) -> list[str]:
@@ -192,6 +195,33 @@ class Page:
         self.printed = out.decode()
         return process.returncode or 0
 
+    async def _fork(self, arguments: list[str]) -> int:
+        """Run a command of `arq-jobs` in a fork of a process that is warm."""
+        if self._warm is None:
+            self._warm = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.docs.warm"),
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            self.stack.push_async_callback(_close, self._warm)
+        assert self._warm.stdin is not None
+        assert self._warm.stdout is not None
+        output = self.project / "command.out"
+        request = {
+            "folder": str(self.project),
+            "environment": self._environment(),
+            "arguments": arguments,
+            "output": str(output),
+        }
+        self._warm.stdin.write(json.dumps(request).encode() + b"\n")
+        try:
+            code = await asyncio.wait_for(self._warm.stdout.readline(), COMMAND_S)
+        except TimeoutError:
+            raise AssertionError(f"{arguments} did not end:\n{output.read_text()}") from None
+        self.printed = output.read_text()
+        return int(code)
+
     async def _start(self, command: list[str]) -> None:
         """Start a program that stays, and wait until it is up."""
         log = self.project / f"{len(list(self.project.glob('*.out')))}.out"
@@ -212,6 +242,16 @@ class Page:
 
         await wait_until(up, description=f"{command} is up", timeout=60, poll=0.02)
         self.printed = log.read_text()
+
+
+async def _close(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), 5)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def _end(process: subprocess.Popen[bytes]) -> None:
