@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -46,17 +47,27 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _functions_as_before(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test declares with `@job` is not found by name in the next one, and what other files
-    of tests declare is not found at all.
+    """What a test declares with `@job` is not found by name in the next one, and what the files of
+    other tests declare is not found at all.
     """
     before = dict(registry.functions)
     for name, function in before.items():
-        home = function.call.__module__
-        if home.rpartition(".")[2].startswith("test_") and home != request.module.__name__:
+        if not _is_visible(function, request.module):
             del registry.functions[name]
     yield
     registry.functions.clear()
     registry.functions.update(before)
+
+
+def _is_visible(function: registry.Function, module: ModuleType) -> bool:
+    """Whether a function belongs to the package, to the helpers, or to what the test imports."""
+    home = function.call.__module__
+    folder, _, file = home.rpartition(".")
+    if home == module.__name__ or not home.startswith(("tests.", "benchmarks.")):
+        return True
+    if folder == "tests.helpers" or (folder == module.__package__ and not file.startswith("test_")):
+        return True
+    return any(getattr(value, "function", None) is function for value in vars(module).values())
 
 
 @pytest.fixture
