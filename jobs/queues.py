@@ -27,6 +27,7 @@ from jobs.operations.search import BOUND, Page, Shelf, search
 from jobs.states import TERMINAL, State
 from jobs.store import limits, notes, show, workers
 from jobs.store._script import MAX_ITEMS
+from jobs.store.audit import audit
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -109,6 +110,14 @@ class QueueView(QueueControl):
     async def memory(self) -> int:
         """Bytes that the queue takes in the server, estimated from samples."""
         return await show.memory(self._client, self._keys)
+
+    @asks_server
+    async def audit(self) -> list[str]:
+        """What does not fit together in the data of the queue, in sentences; empty if all is well.
+
+        It reads every id of the queue: for the hour after an accident, not for every minute.
+        """
+        return await audit(self._client, self._keys)
 
     @asks_server
     async def workers(self) -> list[workers.WorkerInfo]:

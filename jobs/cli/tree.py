@@ -9,6 +9,7 @@ import typer
 
 from jobs.cli import (
     about,
+    audit,
     bench,
     changing,
     config,
@@ -67,6 +68,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("dev", dev.dev, RUN),
     ("health", workers.health, RUN),
     ("doctor", doctor.doctor, PLUMBING),
+    ("audit", audit.audit, PLUMBING),
     ("bench", bench.bench, PLUMBING),
     ("shell-init", about.shell_init, PLUMBING),
     ("version", about.version, PLUMBING),
@@ -111,7 +113,7 @@ CLASSES = {"metrics": metrics.MetricsCommand}
 ORDER = ["enqueue", "metrics", "list", "show", "explain", "logs", "wait", "retry", "duplicate",
          "promote", "change", "cancel", "remove", "dlq", "types", "queues", "pause", "resume",
          "drain", "clean", "obliterate", "limits", "schedules", "events", "worker", "workers",
-         "dev", "health", "doctor", "bench", "config"]  # fmt: skip
+         "dev", "health", "doctor", "audit", "bench", "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):
