@@ -59,7 +59,7 @@ async def all_ended(client: Client, number: int, *queues: str) -> None:
         found = [(await client.queue(name).counts()) for name in queues or ("default",)]
         return sum(counts[State.completed] for counts in found) == number
 
-    await wait_until(ended, description=f"{number} jobs are completed", timeout=30)
+    await wait_until(ended, description=f"{number} jobs are completed", timeout=10)
 
 
 #: A rate counts by the server's clock, a test by its own: starts may come so much closer.

@@ -339,3 +339,17 @@ async def test_a_rate_that_is_reopened_counts_anew(steps: Steps) -> None:
     await steps.client.delete(steps.keys.alarms)
     await steps.client.zadd(steps.keys.alarms, {"f:push": NOW})
     assert await claimed(steps) == ["p1"]
+
+
+async def test_a_step_that_claims_nothing_tells_the_limits_too(steps: Steps) -> None:
+    """Its answer may be the last that a worker hears; without them it slept out its nap."""
+    await rules(steps, q="r1/1000")
+    await steps.add("a", "b")
+    (first,) = await steps.claim(1)
+    answer = await steps.step(acks=[end(first)], want=0)
+    assert (answer.waiting, answer.rate_wait_ms) == (0, 1000)
+    await rules(steps, q="c1")
+    await steps.claim(1)
+    await steps.add("c")
+    answer = await steps.step(want=0)
+    assert (answer.waiting, answer.rate_wait_ms) == (0, -1)
