@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,7 @@ from arq.connections import RedisSettings
 from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
-from jobs import registry
+from jobs import JobFunction, registry
 from tests.helpers.leaks import (
     assert_no_child_left,
     assert_no_task_left,
@@ -54,12 +55,22 @@ def _functions_as_before(request: pytest.FixtureRequest) -> Iterator[None]:
     for name, function in before.items():
         if not _is_visible(function, request.module):
             del registry.functions[name]
+    registry.functions.update(
+        _of_the_catalog()
+    )  # a test file may have declared one of the same name
     yield
     # A module of the package that was imported meanwhile declares its functions only once.
     found = registry.functions.items()
     own = {name: f for name, f in found if f.call.__module__.startswith("jobs.")}
     registry.functions.clear()
     registry.functions.update(own | before)
+
+
+def _of_the_catalog() -> dict[str, registry.Function]:
+    """The functions of the modules of the catalog that are loaded, by name."""
+    loaded = [module for name, module in sys.modules.items() if name.startswith("jobs.catalog.")]
+    values = [value for module in loaded for value in vars(module).values()]
+    return {value.name: value.function for value in values if isinstance(value, JobFunction)}
 
 
 def _is_visible(function: registry.Function, module: ModuleType) -> bool:

@@ -64,7 +64,9 @@ def test_jobs_of_a_queue_without_renewal_run_twice(redis_url: str, ledger: Ledge
     with naive("lease", redis_url, ledger), naive("lease", redis_url, ledger):
         wait_until_sync(lambda: ledger.count("up") == 2, description="two are up", timeout=20)
         fill(redis_url, ledger)
-        wait_until_sync(lambda: judge(ledger.read()).duplicated, description="a job ran twice")
+        wait_until_sync(
+            lambda: judge(ledger.read()).duplicated, description="a job ran twice", timeout=30
+        )
     judgement = judge(ledger.read())
     assert judgement.in_flight == 0
     assert any("duplicated effects, at most 0" in problem for problem in judgement.problems())
