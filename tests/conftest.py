@@ -55,8 +55,8 @@ def _functions_as_before(request: pytest.FixtureRequest) -> Iterator[None]:
     for name, function in before.items():
         if not _is_visible(function, request.module):
             del registry.functions[name]
-    for name, function in _of_the_catalog().items():  # the file of another test may hide it
-        registry.functions.setdefault(name, function)
+    if request.module.__name__.startswith("tests.docs."):
+        registry.functions.update(_of_the_catalog())  # the file of another test may hide one
     yield
     # A module of the package that was imported meanwhile declares its functions only once.
     found = registry.functions.items()
