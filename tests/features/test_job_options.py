@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -15,14 +13,14 @@ from jobs import (
     Context,
     Job,
     JobFailed,
-    JobInfo,
     State,
     exponential,
     fixed,
     job,
 )
-from jobs.errors import DuplicateJob, InvalidOption, InvalidPayload, JobNotFound
+from jobs.errors import DuplicateJob, InvalidOption, InvalidPayload
 from tests.features.conftest import Work
+from tests.helpers.endings import end
 from tests.helpers.waiting import wait_until
 
 SOON = fixed("1ms")
@@ -31,22 +29,6 @@ SOON = fixed("1ms")
 class Mail(BaseModel):
     to: str
     copies: int = 1
-
-
-async def end(queued: Job[Any]) -> JobInfo:
-    """The job when it has ended."""
-    with suppress(JobFailed):
-        await queued.result(timeout=5)
-    return await queued.details()
-
-
-async def gone(queued: Job[Any]) -> bool:
-    """Whether the queue holds the job no more."""
-    try:
-        await queued.details()
-    except JobNotFound:
-        return True
-    return False
 
 
 # -- when and in which order ---------------------------------------------------------------

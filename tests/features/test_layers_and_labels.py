@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,6 @@ from pydantic import BaseModel
 from jobs import (
     Client,
     Context,
-    Job,
-    JobFailed,
-    JobInfo,
     JobOptions,
     Queue,
     Worker,
@@ -23,7 +19,7 @@ from jobs import (
     job,
 )
 from jobs.cli.run import run
-from jobs.errors import InvalidOption, JobNotFound
+from jobs.errors import InvalidOption
 from tests.features.conftest import Work
 
 SOON = fixed("1ms")
@@ -32,22 +28,6 @@ SOON = fixed("1ms")
 class Mail(BaseModel):
     to: str
     copies: int = 1
-
-
-async def end(queued: Job[Any]) -> JobInfo:
-    """The job when it has ended."""
-    with suppress(JobFailed):
-        await queued.result(timeout=5)
-    return await queued.details()
-
-
-async def gone(queued: Job[Any]) -> bool:
-    """Whether the queue holds the job no more."""
-    try:
-        await queued.details()
-    except JobNotFound:
-        return True
-    return False
 
 
 # -- labels --------------------------------------------------------------------------------

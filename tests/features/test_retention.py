@@ -14,9 +14,7 @@ from jobs import (
     Client,
     Context,
     Fail,
-    Job,
     JobFailed,
-    JobInfo,
     JobOptions,
     Keep,
     Queue,
@@ -27,6 +25,7 @@ from jobs import (
 )
 from jobs.errors import InvalidOption, JobNotFound, PayloadTooLarge
 from tests.features.conftest import Work
+from tests.helpers.endings import end, gone
 from tests.helpers.waiting import wait_until
 from tests.helpers.worker import running
 
@@ -36,22 +35,6 @@ SOON = fixed("1ms")
 class Mail(BaseModel):
     to: str
     copies: int = 1
-
-
-async def end(queued: Job[Any]) -> JobInfo:
-    """The job when it has ended."""
-    with suppress(JobFailed):
-        await queued.result(timeout=5)
-    return await queued.details()
-
-
-async def gone(queued: Job[Any]) -> bool:
-    """Whether the queue holds the job no more."""
-    try:
-        await queued.details()
-    except JobNotFound:
-        return True
-    return False
 
 
 # -- what is kept --------------------------------------------------------------------------

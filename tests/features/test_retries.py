@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,8 +14,6 @@ from jobs import (
     Context,
     Fail,
     Job,
-    JobFailed,
-    JobInfo,
     JobOptions,
     Queue,
     RetryPolicy,
@@ -31,6 +28,7 @@ from jobs import (
 )
 from jobs.errors import InvalidOption, InvalidPayload
 from tests.features.conftest import Work
+from tests.helpers.endings import end
 from tests.helpers.waiting import wait_until
 
 SOON = fixed("1ms")
@@ -58,13 +56,6 @@ class Refused(Exception):
         self.response = Reply(**headers)
         if retry_after is not None:
             self.retry_after = retry_after
-
-
-async def end(queued: Job[Any]) -> JobInfo:
-    """The job when it has ended."""
-    with suppress(JobFailed):
-        await queued.result(timeout=5)
-    return await queued.details()
 
 
 async def delayed(queued: Job[Any]) -> float:

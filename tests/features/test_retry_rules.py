@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -15,7 +14,6 @@ from jobs import (
     Context,
     Fail,
     Job,
-    JobFailed,
     JobInfo,
     JobOptions,
     Queue,
@@ -29,6 +27,7 @@ from jobs import (
 )
 from jobs.errors import InvalidOption
 from tests.features.conftest import Work
+from tests.helpers.endings import end
 from tests.helpers.waiting import wait_until
 
 SOON = fixed("1ms")
@@ -56,13 +55,6 @@ class Refused(Exception):
         self.response = Reply(**headers)
         if retry_after is not None:
             self.retry_after = retry_after
-
-
-async def end(queued: Job[Any]) -> JobInfo:
-    """The job when it has ended."""
-    with suppress(JobFailed):
-        await queued.result(timeout=5)
-    return await queued.details()
 
 
 async def delayed(queued: Job[Any]) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,9 +13,6 @@ import pytest
 from jobs import (
     Client,
     Context,
-    Job,
-    JobFailed,
-    JobInfo,
     JobOptions,
     Queue,
     SoftTimeout,
@@ -27,17 +23,11 @@ from jobs import (
 )
 from jobs.errors import InvalidOption, JobCancelled, JobExpired
 from tests.features.conftest import Work
+from tests.helpers.endings import end
 from tests.helpers.waiting import wait_until
 
 SOON = fixed("1ms")
 LONG = 60
-
-
-async def end(queued: Job[Any]) -> JobInfo:
-    """The job when it has ended."""
-    with suppress(JobFailed):
-        await queued.result(timeout=5)
-    return await queued.details()
 
 
 # -- hard ----------------------------------------------------------------------------------
