@@ -15,6 +15,9 @@ from jobs.labels import check_headers, check_tags
 from jobs.registry import Function
 from jobs.timeouts import Timeout
 
+#: Options of a call that say when its job runs.
+_TIMES = {"start_by", "delay", "run_at"}
+
 
 def asked_of(
     given: dict[str, Any], function: Function | None
@@ -32,7 +35,8 @@ def asked_of(
             asked = options.job_options(given)
             check_soft(asked.timeout, function)
             wire = options.to_wire(asked)
-        _limit_time(given, asked or JobOptions(), function, wire)
+        if not _TIMES.isdisjoint(given):
+            _limit_time(given, asked or JobOptions(), function, wire)
     if function is not None and function.wire:
         _label(wire, function.wire)
     return asked, wire

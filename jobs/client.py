@@ -153,7 +153,7 @@ class Client(Finding, ArqClient):  # type: ignore[misc]  # redis-py's own bases 
         Raises:
             The same as `enqueue`.
         """
-        if "repeat" in request.options:
+        if request.options and "repeat" in request.options:
             return await self.schedules.repeat(request)
         return await self._submit(request)
 

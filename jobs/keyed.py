@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jobs import registry
 from jobs.durations import to_ms
 from jobs.errors import InvalidOption
 from jobs.store.queue import Flow, Once
-from jobs.uniqueness import Unique, check_conflict, group_key, unique_key
+from jobs.uniqueness import Unique, check_conflict, group_key, named_key, unique_key
+
+_UNTIL_END = Once.unfinished, 0, 0
 
 
 def policy_for(given: Mapping[str, Any], flow: Flow | None) -> str:
@@ -41,13 +43,9 @@ def flow_for(
         InvalidPayload: a field that makes a key is not there.
     """
     by, unique = (function.key, function.unique) if function else (None, None)
-    if "unique" in given:
-        unique = Unique.of(given["unique"])
+    unique = given.get("unique", unique)
     if by is None and unique is None and "key" not in given:
         return None
-
-    if unique is not None and unique.debounce is not None and {"delay", "run_at"} & given.keys():
-        raise InvalidOption("a `debounce` says when the job runs: give no `delay` or `run_at`")
 
     def arguments() -> Mapping[str, Any]:
         if function is not None:
@@ -59,18 +57,33 @@ def flow_for(
         key = group_key(lambda _: given["key"], name, dict)
     elif by is not None:
         key = group_key(by, name, arguments)
-    own = unique_key(unique, name, arguments) if unique else ""
-    return Flow(key, key, own, *_once(unique)) if key or own else None
+    own, once = _own(unique, name, given, arguments)
+    return Flow(key, key, own, *once) if key or own else None
 
 
-def _once(unique: Unique | None) -> tuple[Once, int, int]:
+def _own(
+    unique: Unique | str | tuple[str, ...] | bool | None,
+    name: str,
+    given: Mapping[str, Any],
+    arguments: Callable[[], Mapping[str, Any]],
+) -> tuple[str, tuple[Once, int, int]]:
+    """The unique key, or "", and how long it is held."""
+    if isinstance(unique, str):
+        return named_key(name, unique), _UNTIL_END
+    unique = None if unique is None else Unique.of(unique)
+    if unique is None:
+        return "", _UNTIL_END
+    if unique.debounce is not None and {"delay", "run_at"} & given.keys():
+        raise InvalidOption("a `debounce` says when the job runs: give no `delay` or `run_at`")
+    return unique_key(unique, name, arguments), _once(unique)
+
+
+def _once(unique: Unique) -> tuple[Once, int, int]:
     """How long the unique key is held: in which way, its time in ms, the longest delay in ms."""
-    if unique is None or (unique.ttl is unique.debounce is None and not unique.follow):
-        return Once.unfinished, 0, 0
     if unique.ttl is not None:
         return Once.period, to_ms(unique.ttl), 0
     if unique.debounce is not None:
         once = Once.leading if unique.edge == "leading" else Once.trailing
         most = 0 if unique.max_delay is None else to_ms(unique.max_delay)
         return once, to_ms(unique.debounce), most
-    return Once.following, 0, 0
+    return (Once.following, 0, 0) if unique.follow else _UNTIL_END

@@ -72,7 +72,12 @@ class Function:
         labels = {"tags": self.options.tags, "headers": self.options.headers}
         return {name: value for name, value in labels.items() if value}
 
-    @property
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether its jobs carry nothing but their arguments."""
+        return self.key is None and self.unique is None and not self.wire
+
+    @cached_property
     def in_process(self) -> bool:
         """Whether the code runs in a process of the worker's pool."""
         return self.executor == "process"

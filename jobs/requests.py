@@ -83,7 +83,8 @@ class Preparer:
             args, kwargs = list(request.args), dict(request.kwargs)
         else:
             args, kwargs = function.signature.wire(request.args, request.kwargs)
-        asked, wire = asked_of(given, function) if given or _labelled(function) else (None, {})
+        is_plain = not given and (function is None or function.is_plain)
+        asked, wire = (None, {}) if is_plain else asked_of(given, function)
         if first_attempt > 1:
             wire["first_attempt"] = first_attempt
         job_id = keys.check_job_id(given["id"]) if "id" in given else new_id()
@@ -100,20 +101,16 @@ class Preparer:
         queue = (function and function.queue) or self.default_queue
         returns = function.signature.returns if function else None
         convert = returns.validate_python if returns else None
+        if is_plain:
+            entry = Entry(job_id, body, priority, id_ttl_ms=NEW_ID)
+            return Prepared(queue, entry, "return", convert)
         flow = flow_for(request.function, function, given, args, kwargs)
-        if not given:
-            entry = Entry(job_id, body, priority, id_ttl_ms=NEW_ID, flow=flow)
-            return Prepared(queue, entry, policy_for({}, flow), convert)
         return Prepared(
             keys.check_name(given.get("queue") or queue),
             Entry(job_id, body, priority, *_when(given), _id_ttl_ms(given), flow),
             policy_for(given, flow),
             convert,
         )
-
-
-def _labelled(function: registry.Function | None) -> bool:
-    return function is not None and bool(function.wire)
 
 
 def _priority(asked: JobOptions | None, function: registry.Function | None) -> int:
@@ -139,13 +136,6 @@ def _id_ttl_ms(given: Mapping[str, Any]) -> int:
     if "id" not in given:
         raise InvalidOption("`id_ttl` keeps an id taken, so it needs an `id`")
     return to_ms(given["id_ttl"], what="id_ttl")
-
-
-def _conflict(given: Mapping[str, Any]) -> str:
-    policy: str = given.get("on_conflict", "return")
-    if policy not in ("return", "raise"):
-        raise InvalidOption(f'`on_conflict` is "return" or "raise", not {policy!r}')
-    return policy
 
 
 def hundreds(requests: Iterable[Request]) -> Iterator[list[Request]]:

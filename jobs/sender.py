@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from redis.exceptions import ResponseError
 
@@ -16,7 +16,7 @@ from jobs.lane import Lane
 from jobs.requests import Prepared, chunks
 from jobs.store import workers
 from jobs.store._script import MAX_ITEMS
-from jobs.store.queue import Added, are_plain, enqueue, submit
+from jobs.store.queue import Added, Entry, are_plain, enqueue_plain, submit
 from jobs.tasks import end_tasks
 
 #: So many calls are under way at once: the server works while the next ones are packed.
@@ -135,12 +135,17 @@ class Sender:
                     raise
                 raise self._error(first, error) from error
 
-    async def _enqueue(
+    def _enqueue(
         self, keys: QueueKeys, chunk: Sequence[Prepared], *, again: bool
-    ) -> list[Added]:
+    ) -> Awaitable[list[Added]]:
         entries = [item.entry for item in chunk]
         if are_plain(entries):
-            return await enqueue(self._lane, keys, entries, again=again)
+            return enqueue_plain(self._lane, keys, entries, again=again)
+        return self._submit(keys, chunk, entries, again=again)
+
+    async def _submit(
+        self, keys: QueueKeys, chunk: Sequence[Prepared], entries: Sequence[Entry], *, again: bool
+    ) -> list[Added]:
         answers = await submit(self._lane, keys, entries, again=again)
         for item, (_, holder) in zip(chunk, answers, strict=True):
             item.holder = holder

@@ -158,6 +158,9 @@ class Signature:
             return dict(kwargs)
         if self.model is not None:
             return cast("Mapping[str, Any]", kwargs)
+        fast = self._fast
+        if fast is not None and len(args) + len(kwargs) == len(fast.names):
+            return {**dict(zip(fast.names, args, strict=False)), **kwargs}
         bound = self.parameters.bind(*args, **kwargs)
         bound.apply_defaults()
         return bound.arguments

@@ -99,9 +99,18 @@ def unique_key(unique: Unique, function: str, arguments: Callable[[], Mapping[st
         InvalidOption: the key is not text that can be one.
     """
     if unique.key is not None:
-        return f"{function}:{_text(unique.key)}"
+        return named_key(function, unique.key)
     values = find(unique.by, function, arguments())
     return f"{function}:{sha256(to_json(values, fallback=repr)).hexdigest()[:32]}"
+
+
+def named_key(function: str, key: str) -> str:
+    """The same for a key that was given as it is.
+
+    Raises:
+        InvalidOption: it is not printable text.
+    """
+    return f"{function}:{_text(key)}"
 
 
 def group_key(by: By, function: str, arguments: Callable[[], Mapping[str, Any]]) -> str:

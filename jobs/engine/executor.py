@@ -102,6 +102,8 @@ class Executor:
         self._caller = Caller(bench.middleware, bench.threads, bench.holder)
         self._is_surrounded = bool(bench.middleware)
         self._is_heard = bench.listeners.listening
+        #: Whether somebody wants to hear that the end of a job is recorded.
+        self.has_after = self._is_heard or bench.hooks.after_job_end is not None
         self._is_plain = bench.hooks.on_job_start is None and bench.hooks.on_job_end is None
         # The start of an attempt's entry in the history; the rest of it is different each time.
         worker = to_json(bench.worker).replace(b"%", b"%%")
@@ -174,8 +176,6 @@ class Executor:
         self, run: Run, function: Function, body: Body, plan: Plan
     ) -> Coroutine[Any, Any, AttemptEnd]:
         """The function itself; not a coroutine more than that needs."""
-        if not function.in_process:
-            run.begin_time(plan)
         level = self._bench.capture if function.capture is None else function.capture
         if level is not None:
             return self._captured(run, function, body, plan, level)
@@ -186,6 +186,7 @@ class Executor:
     ) -> Coroutine[Any, Any, AttemptEnd]:
         if function.in_process:
             return self._in_process(run, function, body, plan)
+        run.begin_time(plan)
         return self._perform(run, function, body)
 
     async def _captured(
@@ -224,7 +225,7 @@ class Executor:
             enqueued_at=clock.from_ms(run.claimed.enqueued_ms),
             due_ms=int(run.available_ms),
             running=run,
-            schedule=Scheduled.of(options.get("schedule")),
+            schedule=Scheduled.of(options.get("schedule")) if options else None,
         )
         context.notes = self._notes
         return context
@@ -270,17 +271,13 @@ class Executor:
     async def after(self, run: Run) -> None:
         """Tell those who want to know that the end of an attempt is recorded."""
         hook = self._bench.hooks.after_job_end
-        if run.context is None:
+        context, run.context = run.context, None
+        if context is None:
             return
         if hook is not None:
-            await call_hook(hook, run.context)
+            await call_hook(hook, context)
         if run.resolution is not None:
-            await self._bench.listeners.tell(run.context, run.resolution)
-
-    @property
-    def has_after(self) -> bool:
-        """Whether somebody wants to hear that the end of a job is recorded."""
-        return self._bench.hooks.after_job_end is not None or self._is_heard
+            await self._bench.listeners.tell(context, run.resolution)
 
     # -- report ----------------------------------------------------------------------------
 
@@ -315,13 +312,16 @@ class Executor:
             run.resolution = resolution
         line = self._line(run, plan, resolution, ran_ms)
         _log(run, resolution, ran_ms)
+        has_begun = run.context is not None
+        if not self.has_after:
+            run.context = None  # it names the run: a ring would be left to the collector
         return Ack(
             run.job_id,
             run.token,
             resolution.verb,
             resolution.delay_ms,
             resolution.keep,
-            -1 if run.context is None else ran_ms,
+            ran_ms if has_begun else -1,
             line,
             run.function,
         )

@@ -161,6 +161,7 @@ class Slots:
         self._busy -= 1
         self._forget(run)
         ack = self._executor.released(run) if task.cancelled() else task.result()
+        run.task = None  # its context variables name the run: a ring would be left to the collector
         self._on_end(run, ack)
         self._fill_soon()
 

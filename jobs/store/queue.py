@@ -154,15 +154,27 @@ async def enqueue(
     `again` says that the same call is repeated because its answer was lost.
     """
     if are_plain(entries):
-        rest = list(chain.from_iterable(entry[:5] for entry in entries))
-        answer = await script("enqueue")(client, keys, (now_ms, int(again)), rest)
-        return [_ADDED[letter] for letter in answer.decode()]
+        return await enqueue_plain(client, keys, entries, again=again, now_ms=now_ms)
     return [added for added, _ in await submit(client, keys, entries, again=again, now_ms=now_ms)]
 
 
 def are_plain(entries: Sequence[Entry]) -> bool:
     """Whether all have ids that were made for them and nothing of groups and uniqueness."""
     return all(entry.id_ttl_ms == NEW_ID and entry.flow is None for entry in entries)
+
+
+async def enqueue_plain(
+    client: AsyncCommands,
+    keys: QueueKeys,
+    entries: Sequence[Entry],
+    *,
+    again: bool,
+    now_ms: int = 0,
+) -> list[Added]:
+    """The same, quicker, where all `are_plain`."""
+    rest = list(chain.from_iterable([entry[:5] for entry in entries]))
+    answer = await script("enqueue")(client, keys, (now_ms, int(again)), rest)
+    return [_ADDED[letter] for letter in answer.decode()]
 
 
 async def submit(
@@ -178,7 +190,7 @@ async def submit(
     Returns:
         (what became of it, the id of the job that has its unique key, or "") for each entry.
     """
-    rest = list(chain.from_iterable((*entry[:6], *(entry.flow or _PLAIN)) for entry in entries))
+    rest = list(chain.from_iterable([(*entry[:6], *(entry.flow or _PLAIN)) for entry in entries]))
     reply = await script("submit")(client, keys, (now_ms, int(again)), rest)
     answers = [_ADDED[letter] for letter in reply[0].decode()]
     holders = iter(reply[1:])

@@ -131,7 +131,7 @@ def lossy(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             raise ConnectionResetError
         return answers
 
-    monkeypatch.setattr("jobs.sender.enqueue", losing)
+    monkeypatch.setattr("jobs.sender.enqueue_plain", losing)
     return plan
 
 
