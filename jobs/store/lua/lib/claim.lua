@@ -31,9 +31,10 @@ local function lease(asked, scores, reply, jobs)
   local stored = redis.call('HMGET', body, unpack(asked))
   local packed = redis.call('HMGET', record, unpack(asked))
   local last = redis.call('HINCRBY', config, 'token', #asked) - #asked
-  for n, id in ipairs(asked) do
+  local leased, at = 0, #reply
+  for n = 1, #asked do
     if stored[n] then
-      local score = scores[n]
+      local id, score = asked[n], scores[n]
       local priority, failures, losses, interruptions, flags = math.floor(score / SPAN), 0, 0, 0, 0
       local tail
       local _
@@ -47,16 +48,12 @@ local function lease(asked, scores, reply, jobs)
         tail = tail_with(nil, jobs[n].held)
       end
       local fresh = pack_record(priority, last + n, failures, losses, interruptions, flags, sequence, available, #stored[n], tail)
-      ids[#ids + 1] = id
-      tokens[#tokens + 1] = last + n
-      if jobs then held_by[#held_by + 1] = jobs[n] end
-      records[#records + 1] = id
-      records[#records + 1] = fresh
-      deadlines[#deadlines + 1] = deadline
-      deadlines[#deadlines + 1] = id
-      reply[#reply + 1] = id
-      reply[#reply + 1] = stored[n]
-      reply[#reply + 1] = fresh
+      leased = leased + 1
+      ids[leased], tokens[leased], held_by[leased] = id, last + n, jobs and jobs[n]
+      records[2 * leased - 1], records[2 * leased] = id, fresh
+      deadlines[2 * leased - 1], deadlines[2 * leased] = deadline, id
+      reply[at + 1], reply[at + 2], reply[at + 3] = id, stored[n], fresh
+      at = at + 3
       local of = function_of(stored[n])
       bucket('wait', math.max(0, now - available), of)
       tell('active', id, of)
@@ -94,10 +91,7 @@ local function claim(want, reply)
     for n, job in ipairs(jobs) do asked[n], scores[n] = job.id, job.score end
   else
     local popped = redis.call('ZPOPMIN', ready, most)
-    for i = 1, #popped, 2 do
-      asked[#asked + 1] = popped[i]
-      scores[#scores + 1] = tonumber(popped[i + 1])
-    end
+    for n = 1, #popped / 2 do asked[n], scores[n] = popped[2 * n - 1], tonumber(popped[2 * n]) end
   end
   if #asked == 0 then return {}, {} end
   note_rate(#asked)

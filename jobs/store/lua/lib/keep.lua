@@ -36,22 +36,26 @@ local function finish(state, id, line, fresh, packed, age, most, most_bytes)
   end
   local bytes = body_size(id, packed)
   if fresh then
-    kept.lines[#kept.lines + 1] = id
-    kept.lines[#kept.lines + 1] = line
+    local lines = kept.lines
+    local n = #lines
+    lines[n + 1], lines[n + 2] = id, line
     bytes = bytes + #line
   else
     bytes = bytes + append_line(id, line)
   end
   if #packed >= RECORD_BYTES then
-    kept.records[#kept.records + 1] = id
-    kept.records[#kept.records + 1] = with_size(packed, bytes)
+    local records = kept.records
+    local n = #records
+    records[n + 1], records[n + 2] = id, with_size(packed, bytes)
   end
   local sum = ended[state] or {bytes = 0, most = -1, most_bytes = -1, ids = {}}
-  sum.ids[#sum.ids + 1] = text_of(now)
-  sum.ids[#sum.ids + 1] = id
+  local ids = sum.ids
+  local n = #ids
+  ids[n + 1], ids[n + 2] = text_of(now), id
   if age > 0 then
-    kept.ages[#kept.ages + 1] = text_of(now + age)
-    kept.ages[#kept.ages + 1] = id
+    local ages = kept.ages
+    local n = #ages
+    ages[n + 1], ages[n + 2] = text_of(now + age), id
   end
   sum.bytes = sum.bytes + bytes
   if most >= 0 and (sum.most < 0 or most < sum.most) then sum.most = most end

@@ -7,17 +7,11 @@
 local EVENTS, LARGEST = 10000, 16384
 local told = {}
 local listening
-local function hears()
-  if listening == nil then
-    listening = tonumber(redis.call('HGET', config, 'listened') or '0') > now
-  end
-  return listening
-end
 local function tell(name, id, data)
-  if hears() then
-    if #data > LARGEST then data = '{"large":' .. #data .. '}' end
-    told[#told + 1] = struct.pack('>BHI4', #name, #id, #data) .. name .. id .. data
-  end
+  if listening == nil then listening = tonumber(redis.call('HGET', config, 'listened') or '0') > now end
+  if not listening then return end
+  if #data > LARGEST then data = '{"large":' .. #data .. '}' end
+  told[#told + 1] = struct.pack('>BHI4', #name, #id, #data) .. name .. id .. data
 end
 local function write_events()
   if #told == 0 then return 0 end
