@@ -13,6 +13,7 @@ import inspect
 import logging
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -33,6 +34,8 @@ from jobs.errors import ConfigurationError, Fail, NotInProcess
 _MAIN_AGAIN = "__mp_main__"
 _CHUNK = 1 << 16
 _ORDERED_EXIT = 128 + signal.SIGTERM
+#: After so long an order that was not heard is said again.
+_AGAIN_MS = 20
 
 
 class _Here:
@@ -124,7 +127,7 @@ class Child:
 
     def __init__(self, channel: Channel, leash: int) -> None:
         self._channel, self._leash = channel, leash
-        self._ordered = False
+        self._ordered = self._heard = False
         self._relay = Relay(channel)
         self._functions = Functions({}, None)
 
@@ -158,15 +161,26 @@ class Child:
     # -- the worker's orders ---------------------------------------------------------------
 
     def _watch(self) -> None:
+        """Wait for orders and for the worker's end, and say an order until it was heard: a signal
+        just before the main thread begins to wait for something is seen only after the wait.
+        """
+        leash = select.poll()
+        leash.register(self._leash)
+        main_thread = threading.main_thread().ident or 0
         with suppress(OSError):
-            while os.read(self._leash, 1):
-                self._ordered = True
-                main_thread = threading.main_thread().ident or 0
-                signal.pthread_kill(main_thread, signal.SIGTERM)  # wakes it from a wait of any kind
+            while True:
+                is_unheard = self._ordered and not self._heard
+                if leash.poll(_AGAIN_MS if is_unheard else None):
+                    if not os.read(self._leash, 1):
+                        break
+                    self._ordered, self._heard = True, False
+                if not self._heard:
+                    signal.pthread_kill(main_thread, signal.SIGTERM)  # ends a wait of any kind
         _end_everything()
 
     def _on_signal(self, *_: object) -> None:
         if self._ordered:
+            self._heard = True
             raise Ordered(_ORDERED_EXIT)
 
     def _forget(self) -> None:

@@ -19,9 +19,9 @@ async def test_arq_C1_abort_of_a_deferred_job_does_not_run_it(
 ) -> None:
     job = await enqueued(pool, "add", _defer_by=3600)
     async with running([add], redis_settings) as worker:
-        assert await job.abort(timeout=5) is True
+        assert await job.abort(timeout=20) is True
         after = await enqueued(pool, "add")
-        assert await after.result(timeout=5) == 1
+        assert await after.result(timeout=20) == 1
     assert await job.status() is JobStatus.complete
     assert worker.jobs_complete == 1
 
@@ -30,9 +30,9 @@ async def test_arq_C2_abort_of_an_unknown_id_answers_and_harms_no_later_job(
     pool: Client, redis_settings: RedisSettings
 ) -> None:
     async with running([add], redis_settings):
-        assert await asyncio.wait_for(Job("g", pool).abort(), 5) is False
+        assert await asyncio.wait_for(Job("g", pool).abort(), 20) is False
         job = await enqueued(pool, "add", 1, _job_id="g")
-        assert await job.result(timeout=5) == 2
+        assert await job.result(timeout=20) == 2
 
 
 async def test_arq_C3_a_job_that_catches_its_abort_leaves_nothing_behind(
@@ -52,7 +52,7 @@ async def test_arq_C3_a_job_that_catches_its_abort_leaves_nothing_behind(
     job = await enqueued(pool, "catches", _job_id="sw")
     async with running([named(catches)], redis_settings):
         await until(job, JobStatus.in_progress)
-        assert await job.abort(timeout=5) is False
+        assert await job.abort(timeout=20) is False
         assert await job.result() == "caught"
         again = await enqueued(pool, "catches", _job_id="sw")
         await wait_until(lambda: len(runs) == 2, description="the second job of this id runs")
@@ -66,7 +66,7 @@ async def test_arq_C4_abort_always_answers_also_from_a_default_worker(
     job = await enqueued(pool, "waits")
     async with running([waits], redis_settings):
         await until(job, JobStatus.in_progress)
-        assert await asyncio.wait_for(job.abort(), 5) is True
+        assert await asyncio.wait_for(job.abort(), 20) is True
 
 
 async def test_an_aborted_job_may_clean_up_for_longer_than_its_lease_is_renewed(
@@ -86,7 +86,7 @@ async def test_an_aborted_job_may_clean_up_for_longer_than_its_lease_is_renewed(
     job = await enqueued(pool, "cleans_up")
     async with running([named(cleans_up)], redis_settings, lease=0.3):
         await until(job, JobStatus.in_progress)
-        assert await job.abort(timeout=5) is True
+        assert await job.abort(timeout=20) is True
     assert notes == ["cleaned up"]
 
 
@@ -99,7 +99,7 @@ async def test_an_abort_that_no_worker_hears_is_read_from_the_record(
         await until(job, JobStatus.in_progress)
         assert worker._session is not None
         await worker._session._control.aclose()
-        assert await job.abort(timeout=5) is True
+        assert await job.abort(timeout=20) is True
 
 
 async def test_a_burst_counts_an_aborted_job_as_failed(
@@ -109,6 +109,6 @@ async def test_a_burst_counts_an_aborted_job_as_failed(
     job = await enqueued(pool, "waits")
     bursting = asyncio.create_task(burst([waits], redis_settings))
     await until(job, JobStatus.in_progress)
-    assert await job.abort(timeout=5) is True
+    assert await job.abort(timeout=20) is True
     worker = await bursting
     assert (worker.jobs_complete, worker.jobs_failed) == (0, 1)

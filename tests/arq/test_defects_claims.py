@@ -161,7 +161,7 @@ async def test_arq_A3_a_late_finisher_touches_nothing_of_the_new_owner(
                 assert await job.status() is JobStatus.in_progress
                 assert await pool.enqueue_job("late", _job_id="z") is None
                 gates[1].set()
-                assert await job.result(timeout=5) == "turn 1"
+                assert await job.result(timeout=20) == "turn 1"
     finally:  # a deaf job outlives even a test that fails
         for gate in gates:
             gate.set()
@@ -191,7 +191,7 @@ async def test_arq_A4_a_worker_that_picks_its_own_job_again_keeps_the_good_resul
         await wait_until(lambda: len(starts) == 2, description="the same worker runs it again")
         await wait_until(lambda: ended, description="the first run was told")
         gate.set()
-        assert await job.result(timeout=5) == "turn 1"
+        assert await job.result(timeout=20) == "turn 1"
     assert ended == ["turn 0 stopped"]
     assert len((await job.details()).history) == 2, "the loss, and one end"
 
@@ -219,5 +219,5 @@ async def test_arq_A5_A6_a_crashed_workers_job_is_back_after_a_lease_whatever_it
         await until(busy, JobStatus.in_progress)
         await until(job, JobStatus.queued)
         hold.set()
-        assert await job.result(timeout=5) == "rescued"
+        assert await job.result(timeout=20) == "rescued"
     assert (await job.details()).losses == 1

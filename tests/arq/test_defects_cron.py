@@ -166,8 +166,8 @@ async def test_arq_D5_a_cron_with_a_job_id_runs_at_each_of_its_instants(
 
     every_second = cron(each, second=set(range(60)), job_id="mine")
     async with running([], redis_settings, cron_jobs=[every_second]):
-        await wait_until(lambda: len(runs) == 3, description="it ran three times", timeout=8)
-    assert runs[2] - runs[0] == pytest.approx(2, abs=0.5)
+        await wait_until(lambda: len(runs) == 3, description="it ran three times")
+    assert runs[2] - runs[0] == pytest.approx(2, abs=0.9)
 
 
 async def test_arq_D6_retry_in_a_cron_waits_as_long_as_it_says(
@@ -182,7 +182,7 @@ async def test_arq_D6_retry_in_a_cron_waits_as_long_as_it_says(
 
     job = cron(again, month=1, run_at_startup=True, max_tries=3, job_id="mine")
     async with running([], redis_settings, cron_jobs=[job]):
-        await wait_until(lambda: len(tries) == 2, description="it ran again", timeout=3)
+        await wait_until(lambda: len(tries) == 2, description="it ran again")
     assert tries == [1, 2]
 
 
@@ -204,7 +204,7 @@ async def test_arq_D7_impossible_fields_are_refused_at_once(
 ) -> None:
     worker = make_worker([], redis_settings, cron_jobs=[cron(tick, **fields)])
     with pytest.raises(InvalidOption):
-        await asyncio.wait_for(worker.async_run(), 5)
+        await asyncio.wait_for(worker.async_run(), 20)
     await worker.close()
 
 

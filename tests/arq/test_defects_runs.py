@@ -77,7 +77,7 @@ async def test_arq_A8_a_job_that_this_worker_does_not_know_is_kept_for_one_that_
     assert (old.jobs_complete, old.jobs_failed) == (0, 0)
     assert await job.state() is State.parked
     async with running([named(newfn)], redis_settings):
-        assert await job.result(timeout=5) == "kept"
+        assert await job.result(timeout=20) == "kept"
 
 
 # -- A9, A10, A11: what runs again -------------------------------------------------------------
@@ -141,9 +141,9 @@ async def test_arq_A11_deploys_use_up_no_try(pool: Client, redis_settings: Redis
     for _ in range(4):
         started.clear()
         async with running([named(long)], redis_settings, max_tries=2):
-            await asyncio.wait_for(started.wait(), 5)
+            await asyncio.wait_for(started.wait(), 20)
     async with running([named(long)], redis_settings, max_tries=2):
-        assert await job.result(timeout=5) == "done"
+        assert await job.result(timeout=20) == "done"
     assert tries == [1] * 5
 
 
@@ -234,7 +234,7 @@ async def test_arq_A17_a_producer_whose_clock_is_ahead_delays_nothing(
         now = await enqueued(pool, "add", 1)
         soon = await enqueued(pool, "add", 2, _defer_by=0.05)
     async with running([add], redis_settings):
-        assert [await job.result(timeout=5) for job in (now, soon)] == [2, 3]
+        assert [await job.result(timeout=20) for job in (now, soon)] == [2, 3]
 
 
 async def test_arq_A11_a_claim_under_way_when_the_worker_stops_is_given_back(
@@ -257,6 +257,6 @@ async def test_arq_A11_a_claim_under_way_when_the_worker_stops_is_given_back(
     monkeypatch.setattr(store, "step", slow_answer)
     job = await enqueued(pool, "notes")
     async with running([named(notes)], redis_settings, lease=30):
-        await asyncio.wait_for(claimed.wait(), 5)
+        await asyncio.wait_for(claimed.wait(), 20)
     assert (runs, await job.status()) == ([], JobStatus.queued)
     assert (await job.details()).interruptions == 0, "it had not begun"

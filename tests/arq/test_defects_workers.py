@@ -40,9 +40,9 @@ async def test_arq_B1_keep_result_forever_outlives_every_kind_of_failed_job(
     async with running(functions, redis_settings, keep_result_forever=True, max_tries=2):
         for job in (failed, tired, expired):
             with pytest.raises(JobFailed):
-                await job.result(timeout=5)
+                await job.result(timeout=20)
         good = await enqueued(pool, "add", 1)
-        assert await good.result(timeout=5) == 2
+        assert await good.result(timeout=20) == 2
     assert await unknown.state() is State.parked
 
 
@@ -157,7 +157,7 @@ async def test_arq_B6_a_short_job_behind_a_hundred_running_ones_is_run_by_an_idl
         )
         async with running([add], redis_settings, queue_read_limit=100):
             short = await enqueued(pool, "add", 1)
-            assert await short.result(timeout=5) == 2
+            assert await short.result(timeout=20) == 2
         gate.set()
 
 
@@ -173,7 +173,7 @@ async def test_arq_B7_a_freed_slot_takes_the_next_job_at_once(
     before = loop.time()
     worker = await burst([named(short)], redis_settings, max_jobs=10, poll_delay=0.5)
     assert worker.jobs_complete == 100
-    assert loop.time() - before < 2, "0.2 s of work; arq needed a poll of 0.5 s for every ten"
+    assert loop.time() - before < 4, "0.2 s of work; arq needed a poll of 0.5 s for every ten"
 
 
 async def test_arq_B8_a_burst_does_not_wait_for_what_is_deferred_or_runs_elsewhere(
@@ -189,7 +189,7 @@ async def test_arq_B8_a_burst_does_not_wait_for_what_is_deferred_or_runs_elsewhe
     async with running([named(gated)], redis_settings, max_jobs=1):
         await until(elsewhere, JobStatus.in_progress)
         job = await enqueued(pool, "add", 1)
-        await asyncio.wait_for(burst([add], redis_settings), 5)
+        await asyncio.wait_for(burst([add], redis_settings), 20)
         assert await job.result() == 2
         assert await deferred.status() is JobStatus.deferred
         assert await elsewhere.status() is JobStatus.in_progress

@@ -114,7 +114,7 @@ async def test_defer_by_is_waited_for(pool: Client, redis_settings: RedisSetting
         loop = asyncio.get_running_loop()
         before = loop.time()
         job = await enqueued(pool, "add", 1, _defer_by=0.2)
-        assert await job.result(timeout=5) == 2
+        assert await job.result(timeout=20) == 2
     assert loop.time() - before >= 0.2
 
 

@@ -142,7 +142,7 @@ async def test_cron_keeps_no_result_by_default(pool: Client, redis_settings: Red
 
     job = cron(tick, month=1, run_at_startup=True)
     async with running([], redis_settings, cron_jobs=[job]):
-        await asyncio.wait_for(ran.wait(), 5)
+        await asyncio.wait_for(ran.wait(), 20)
     assert await pool.all_job_results() == []
 
 
@@ -205,7 +205,7 @@ async def test_cron_fires_by_its_fields(pool: Client, redis_settings: RedisSetti
 
     every_second = cron(tick, second=set(range(60)), microsecond=0)
     async with running([], redis_settings, cron_jobs=[every_second]):
-        await asyncio.wait_for(ran.wait(), 5)
+        await asyncio.wait_for(ran.wait(), 20)
 
 
 async def test_a_burst_runs_what_is_due_at_startup(
@@ -232,5 +232,5 @@ async def test_cron_jobs_go_where_the_given_pool_keeps_its_jobs(redis_url: str) 
     mine = Client.connect(redis_url, prefix="mine")
     job = cron(tick, month=1, run_at_startup=True)
     async with running([], None, redis_pool=mine, cron_jobs=[job]):
-        await asyncio.wait_for(ran.wait(), 5)
+        await asyncio.wait_for(ran.wait(), 20)
     await mine.aclose()

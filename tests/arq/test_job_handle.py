@@ -53,7 +53,7 @@ async def test_a_failed_job_and_a_cancelled_one_are_complete_in_arqs_words(
     pool: Client, redis_settings: RedisSettings
 ) -> None:
     failed, cancelled = await enqueued(pool, "fails"), await enqueued(pool, "fails", _defer_by=60)
-    assert await cancelled.abort(timeout=5) is True
+    assert await cancelled.abort(timeout=20) is True
     await burst([fails], redis_settings)
     assert [await failed.status(), await cancelled.status()] == [JobStatus.complete] * 2
 
@@ -152,7 +152,7 @@ async def test_result_raises_the_error_of_the_job_by_name_text_and_traceback(
 
 async def test_result_of_an_unknown_job_is_not_waited_for(pool: Client) -> None:
     with pytest.raises(JobNotFound):
-        await Job("nobody", pool).result(timeout=5)
+        await Job("nobody", pool).result(timeout=20)
 
 
 async def test_result_times_out_as_a_timeout_error(pool: Client) -> None:
@@ -177,7 +177,7 @@ async def test_abort_of_a_running_job(pool: Client, redis_settings: RedisSetting
     job = await enqueued(pool, "waits")
     async with running([waits], redis_settings, lease=30):
         await until(job, JobStatus.in_progress)
-        assert await job.abort(timeout=5) is True
+        assert await job.abort(timeout=20) is True
     info = await job.result_info()
     assert info is not None
     assert isinstance(info.result, JobCancelled)
@@ -208,4 +208,4 @@ async def test_abort_that_the_job_does_not_obey_in_time(
         with pytest.raises(ResultTimeout):
             await job.abort(timeout=0.1)
         free.set()
-        assert await job.result(timeout=5) == "done all the same"
+        assert await job.result(timeout=20) == "done all the same"

@@ -63,7 +63,7 @@ async def test_functions_are_taken_in_every_form(
         await typed.options(client=pool).enqueue(3),
     ]
     worker = await burst(forms, redis_settings)
-    assert [await made.result(timeout=5) for made in jobs] == [1, 2, 3]
+    assert [await made.result(timeout=20) for made in jobs] == [1, 2, 3]
     assert "asyncio.sleep" in worker.functions
 
 
@@ -97,7 +97,7 @@ async def test_cron_jobs_are_run(pool: Client, redis_settings: RedisSettings) ->
         ran.set()
 
     async with running([], redis_settings, cron_jobs=[cron(tick, run_at_startup=True, month=1)]):
-        await asyncio.wait_for(ran.wait(), 5)
+        await asyncio.wait_for(ran.wait(), 20)
     with pytest.raises(RuntimeError, match="instances of CronJob"):
         make_worker([], redis_settings, cron_jobs=[tick])
 
@@ -171,7 +171,7 @@ async def test_a_signal_stops_the_worker_and_on_stop_hears_of_it(
     before = signal.getsignal(signal.SIGTERM)
     await wait_until(lambda: signal.getsignal(signal.SIGTERM) != before, description="caught")
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 20)
     await worker.close()
     assert heard == [signal.SIGTERM]
 

@@ -65,7 +65,7 @@ async def test_the_score_of_a_deferred_job_is_the_time_it_was_due(
 
     job = await enqueued(pool, "scores", _defer_by=0.1)
     async with running([named(scores)], redis_settings):
-        score, enqueue_ms = await job.result(timeout=5)
+        score, enqueue_ms = await job.result(timeout=20)
     assert score - enqueue_ms == pytest.approx(100, abs=1)
 
 
@@ -281,9 +281,9 @@ async def test_close_stops_a_worker_that_runs(pool: Client, redis_settings: Redi
     worker = make_worker([add], redis_settings)
     task = asyncio.create_task(worker.async_run())
     job = await enqueued(pool, "add", 1)
-    assert await job.result(timeout=5) == 2
+    assert await job.result(timeout=20) == 2
     await worker.close()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 20)
 
 
 async def test_close_of_a_worker_that_never_ran(redis_settings: RedisSettings) -> None:
@@ -305,7 +305,7 @@ async def test_close_and_async_run_again_serves_again(
     for n in range(3):
         async with serving(worker):
             job = await enqueued(pool, "add", n)
-            assert await job.result(timeout=5) == n + 1
+            assert await job.result(timeout=20) == n + 1
     assert notes == ["startup", "shutdown"] * 3
     assert worker.jobs_complete == 3
 

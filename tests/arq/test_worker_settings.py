@@ -236,7 +236,7 @@ async def test_a_worker_without_the_deserializer_keeps_such_a_job(
     assert await job.status() is JobStatus.queued
     options = {"job_serializer": pickle.dumps, "job_deserializer": pickle.loads}
     async with running([add], redis_settings, **options):
-        assert await job.result(timeout=5) == 5
+        assert await job.result(timeout=20) == 5
     await pool.aclose()
 
 
@@ -248,14 +248,14 @@ async def test_poll_delay_and_queue_read_limit_slow_nothing_down(
 ) -> None:
     async with running([add], redis_settings, poll_delay=60, queue_read_limit=1):
         jobs = [await enqueued(pool, "add", n) for n in range(5)]
-        assert [await job.result(timeout=5) for job in jobs] == [1, 2, 3, 4, 5]
+        assert [await job.result(timeout=20) for job in jobs] == [1, 2, 3, 4, 5]
 
 
 async def test_expires_extra_ms_expires_nothing(redis_settings: RedisSettings) -> None:
     pool = await create_pool(redis_settings, expires_extra_ms=1)
     job = await enqueued(pool, "add", _defer_by=0.05)
     async with running([add], redis_settings, expires_extra_ms=1):
-        assert await job.result(timeout=5) == 1
+        assert await job.result(timeout=20) == 1
     await pool.aclose()
 
 
@@ -263,7 +263,7 @@ async def test_allow_abort_jobs_is_always_so(pool: Client, redis_settings: Redis
     job = await enqueued(pool, "waits")
     async with running([waits], redis_settings, allow_abort_jobs=False):
         await until(job, JobStatus.in_progress)
-        assert await job.abort(timeout=5) is True
+        assert await job.abort(timeout=20) is True
 
 
 @pytest.mark.parametrize("log_results", [True, False])

@@ -37,7 +37,7 @@ async def test_handle_sig_of_a_running_worker_stops_it_at_once(
         await wait_until(runs, description="the job runs")
         worker.handle_sig(signal.SIGUSR1)
         assert worker.main_task is not None
-        await asyncio.wait_for(asyncio.shield(worker.main_task), 5)
+        await asyncio.wait_for(asyncio.shield(worker.main_task), 20)
     assert await job.status() is JobStatus.queued
 
 
@@ -58,9 +58,9 @@ async def test_a_signal_during_on_startup_stops_in_order(redis_settings: RedisSe
         on_shutdown=noting(notes, "shutdown"),
     )
     task = asyncio.create_task(worker.async_run())
-    await asyncio.wait_for(starting.wait(), 5)
+    await asyncio.wait_for(starting.wait(), 20)
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 20)
     await worker.close()
     assert notes[-1] == "shutdown"
 
@@ -74,7 +74,7 @@ async def test_a_stop_in_the_first_steps_of_async_run_is_not_forgotten(
     for _ in range(steps):
         await asyncio.sleep(0)
     worker.stop()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 20)
     await worker.close()
 
 

@@ -68,7 +68,7 @@ async def test_a_push_is_sent_and_its_result_is_typed(
     async with FakeOneSignal(app_id="app", api_key=KEY) as fake:
         job = await send_push.enqueue(Push(message="x", user_id="42"), client=client)
         await push_once(redis_settings, fake)
-    result = await job.result(timeout=5)
+    result = await job.result(timeout=20)
     assert (result.targets, len(result.notification_ids)) == (1, 1)
     assert job.queue == "push"
 
@@ -117,7 +117,7 @@ async def test_a_webhook_is_delivered_and_a_gone_endpoint_fails(
         await deliver_once(redis_settings)
         second = await deliver_webhook.enqueue(delivery, client=client)
         await deliver_once(redis_settings)
-    assert (await first.result(timeout=5)).status == 200
+    assert (await first.result(timeout=20)).status == 200
     assert await second.state() is State.failed
     assert [request.verified for request in receiver.requests] == [True, True]
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 2

@@ -118,7 +118,7 @@ class Program:
     def __call__(self, *words: str, given: str = "", **environment: str) -> Result:
         process = self.start(*words, **environment)
         told = self.told
-        out, _ = process.communicate(given, timeout=20)
+        out, _ = process.communicate(given, timeout=50)
         return Result(process.returncode, out, told.read_text())
 
     def errors(self) -> str:
@@ -127,7 +127,7 @@ class Program:
 
     def wait_for(self, text: str) -> None:
         """Wait until standard error has this text."""
-        wait_until_sync(lambda: text in self.errors(), description=f"{text!r} is told", timeout=15)
+        wait_until_sync(lambda: text in self.errors(), description=f"{text!r} is told")
 
     def end_all(self) -> None:
         """Kill what still runs; collect everything."""

@@ -248,7 +248,7 @@ async def _close(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), 5)
+        await asyncio.wait_for(process.wait(), 20)
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -76,7 +76,7 @@ async def test_a_freed_slot_is_filled_at_once(client: Client, redis_url: str) ->
         await wait_until(lambda: worker.jobs_complete == 100, description="all have run")
         stage = stage_of(worker)
     assert stage.most == 10
-    assert stage.ends[-1][2] - stage.starts[0][2] < 1.0
+    assert stage.ends[-1][2] - stage.starts[0][2] < 2.5
 
 
 async def test_an_idle_worker_is_quiet(client: Client, redis_url: str) -> None:

@@ -216,7 +216,7 @@ async def test_a_worker_can_run_again_in_the_same_process(client: Client, redis_
         waiting = await act.options(client=client).enqueue("ok", number)
         async with asyncio.timeout(10):
             await worker.async_run()
-        assert await waiting.result(timeout=5) == number
+        assert await waiting.result(timeout=20) == number
     await worker.close()
     assert worker.jobs_complete == 3
 

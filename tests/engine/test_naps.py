@@ -25,7 +25,7 @@ async def test_a_delayed_job_outlasts_many_naps(client: Client, redis_url: str) 
     async with running(redis_url, lease=LEASE_S) as worker:
         began = time.monotonic()
         job = await act.options(client=client, delay=1.5).enqueue("ok", 1)
-        await job.result(timeout=5)
+        await job.result(timeout=20)
         ((_, _, started),) = stage_of(worker).starts
     assert 1.5 <= started - began < 1.7
 
@@ -38,7 +38,7 @@ async def test_no_job_is_overlooked_between_naps(client: Client, redis_url: str)
             job = await act.options(client=client).enqueue("sleep", dice.random() / 500)
             await asyncio.sleep(dice.random() / 50)  # to meet the naps at every moment
             if number % 3:
-                await job.result(timeout=5)
+                await job.result(timeout=20)
 
         async def all_done() -> bool:
             return (await client.queue().counts())[State.completed] == 150
@@ -54,7 +54,7 @@ async def test_a_nap_whose_answer_is_lost_is_asked_for_again(
         async with running(proxy.url) as worker:
             proxy.cuts = lambda asked: b"#\r\n" in asked and proxy.cut < 1
             job = await act.options(client=client).enqueue("ok", 5)
-            assert await job.result(timeout=5) == 5
+            assert await job.result(timeout=20) == 5
             assert proxy.cut == 1
             assert stage_of(worker).attempts(job.id) == [1]
             info = await job.details()

@@ -145,6 +145,16 @@ async def test_a_cancelled_call_is_over_when_its_process_is_gone(
     assert pid not in {await do(pool, "pid"), await do(pool, "pid")}
 
 
+async def test_an_order_that_was_not_heard_is_said_again(pool: ProcessPool, tmp_path: Path) -> None:
+    """A signal just before a wait begins does not end it; `finally` must run all the same."""
+    task = asyncio.create_task(do(pool, "miss", str(tmp_path / "mark")))
+    await written(tmp_path / "mark")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (tmp_path / "mark.cleaned").exists()
+
+
 async def test_a_stubborn_function_is_killed(pool: ProcessPool, tmp_path: Path) -> None:
     task = asyncio.create_task(do(pool, "stubborn", str(tmp_path / "mark")))
     pid = await written(tmp_path / "mark")

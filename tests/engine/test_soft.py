@@ -101,7 +101,7 @@ async def test_with_a_timeout_of_the_function_s_own_in_the_same_moment() -> None
     owns[0].reschedule(loop.time())
     await asyncio.sleep(0)  # its handler is called in this turn or the next
     soft.strike(task)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 20)
     assert seen == ["soft", "goes on"], "the outer one"
     assert task.cancelling() == 0
 
@@ -160,7 +160,7 @@ async def test_results_errors_and_values_pass_through() -> None:
 
     async def returns() -> int:
         await asyncio.sleep(0)
-        return await asyncio.wait_for(asyncio.sleep(0, 7), 5)
+        return await asyncio.wait_for(asyncio.sleep(0, 7), 20)
 
     assert await soft.drive(returns()) == 7
     with pytest.raises(KeyError):

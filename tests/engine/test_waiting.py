@@ -75,7 +75,7 @@ async def test_a_wait_has_its_time(client: Client) -> None:
 
 async def test_a_wait_for_nothing_says_so(client: Client) -> None:
     with pytest.raises(JobNotFound, match="holds no job 'nobody'"):
-        await client.job("nobody").result(timeout=5)
+        await client.job("nobody").result(timeout=20)
     assert await client.job("nobody").status() is JobStatus.not_found
     assert await client.job("nobody").cancel() is None
     assert await client.job("nobody").abort(timeout=1) is False
@@ -103,7 +103,7 @@ async def test_a_wait_survives_its_lost_connection(client: Client, redis_url: st
         await admin.client_kill_filter(_type="pubsub")
         await until(job, State.active)
         stage_of(worker).gate.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await wait == "woke"
 
 
@@ -173,7 +173,7 @@ async def test_a_cancel_between_attempts_holds(client: Client, redis_url: str) -
     async with running(redis_url) as worker:
         job = await act.options(client=client, backoff=fixed("1h")).enqueue("error", "x")
         await until(job, State.delayed)
-        assert await job.abort(timeout=5) is True
+        assert await job.abort(timeout=20) is True
         assert stage_of(worker).attempts(job.id) == [1]
 
 
@@ -183,4 +183,4 @@ async def test_an_ended_job_is_not_cancelled(client: Client, redis_url: str) -> 
         await job.result(timeout=10)
         assert await job.cancel() is State.completed
         assert await job.result(timeout=10) == 1
-        assert await job.abort(timeout=5) is False
+        assert await job.abort(timeout=20) is False

@@ -50,7 +50,7 @@ async def looks(rescuer: Rescuer) -> dict[str, str]:
         return await rescuer.run_once()
 
     found: dict[str, str] = await wait_until(
-        look, description="a job is taken back", timeout=3, poll=LEASE_MS / 10_000
+        look, description="a job is taken back", poll=LEASE_MS / 10_000
     )
     return found
 
@@ -90,7 +90,7 @@ async def test_troubles_of_other_connections_do_not_put_it_off(client: Client) -
         return await watching.run_once()
 
     assert await wait_until(
-        look, description="it is taken back all the same", timeout=3, poll=LEASE_MS / 10_000
+        look, description="it is taken back all the same", poll=LEASE_MS / 10_000
     )
 
 

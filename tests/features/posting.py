@@ -57,5 +57,5 @@ async def fail_some(client: Client, work: Work, post: Post, *ids: str) -> None:
     worker = await work(post.function, max_jobs=1)
     for handle in handles:
         with pytest.raises(JobFailed):
-            await handle.result(timeout=5)
+            await handle.result(timeout=20)
     await worker.close()

@@ -54,7 +54,7 @@ async def test_a8_a_web_application_has_its_client(redis_url: str) -> None:
     @app.post("/users/{user}")
     async def sign_up(user: int, client: Client = FromFastAPI(jobs)) -> str:  # noqa: B008, FAST002 -- `jobs` is a local name
         queued = await client.enqueue("welcome", {"user": user}, queue="email")
-        return str(await queued.result(timeout=5))
+        return str(await queued.result(timeout=20))
 
     @app.get("/queues")
     async def queues(request: Request) -> list[str]:
@@ -105,8 +105,8 @@ async def test_a10_a_router_collects_functions_and_cron_jobs(client: Client, wor
     whole.include(mails)
     whole.add(cron(tick, hour=3), Schedule("weekly", welcome.request(), cron="0 9 * * 1"))
     worker = await work(whole)
-    assert await (await welcome.enqueue()).result(timeout=5) == ["email.welcome", "email", 7]
-    assert await (await reset_password.enqueue()).result(timeout=5) == ["email.reset", "urgent", 2]
+    assert await (await welcome.enqueue()).result(timeout=20) == ["email.welcome", "email", 7]
+    assert await (await reset_password.enqueue()).result(timeout=20) == ["email.reset", "urgent", 2]
     assert [item.coroutine for item in worker.cron_jobs] == [tick]
     assert [item.name for item in worker.schedules] == ["weekly"]
     assert set(worker.queues) == {"email", "urgent", "default"}
@@ -186,10 +186,10 @@ async def test_a60_named_functions_on_one_queue(client: Client, work: Work) -> N
         return f"{ctx.queue}/{ctx.function} to {to}"
 
     worker = await work(welcome, reset)
-    assert await (await welcome.enqueue("ada")).result(timeout=5) == "email/welcome to ada"
+    assert await (await welcome.enqueue("ada")).result(timeout=20) == "email/welcome to ada"
     queued = await client.enqueue_job("password-reset", "bob", _queue_name="email")
     assert queued is not None
-    assert await queued.result(timeout=5) == "email/password-reset to bob"
+    assert await queued.result(timeout=20) == "email/password-reset to bob"
     assert worker.queues["email"].concurrency == 2
     assert isinstance(email, PlainQueue)
 
@@ -208,8 +208,8 @@ async def test_a61_a_catch_all_gets_what_nobody_registered(client: Client, work:
     await work(welcome, anything)
     known = await client.enqueue("welcome", queue="email")
     unknown = await client.enqueue("farewell", {"to": "ada"}, queue="email")
-    assert await known.result(timeout=5) == "welcomed"
-    assert await unknown.result(timeout=5) == ["farewell", 2, {"to": "ada"}]
+    assert await known.result(timeout=20) == "welcomed"
+    assert await unknown.result(timeout=20) == ["farewell", 2, {"to": "ada"}]
     elsewhere = await client.enqueue("farewell", {"to": "ada"})
     assert await elsewhere.state() is State.waiting  # nobody serves that queue
 
@@ -234,7 +234,7 @@ async def test_a61_without_a_catch_all_unknown_jobs_are_parked(client: Client, w
         return to
 
     await work(anything, lease=0.5)
-    assert await lost.result(timeout=5) == "ada"
+    assert await lost.result(timeout=20) == "ada"
 
 
 async def test_a62_a_wildcard_runs_all_jobs_of_its_queue(client: Client, work: Work) -> None:
@@ -249,7 +249,7 @@ async def test_a62_a_wildcard_runs_all_jobs_of_its_queue(client: Client, work: W
     names = [f"event-{number}" for number in range(30)]
     queued = [await client.enqueue(name, {"a": 1}, queue="audit") for name in names]
     for one in queued:
-        await one.result(timeout=5)
+        await one.result(timeout=20)
     assert sorted(seen) == sorted(names)
 
 
@@ -280,9 +280,9 @@ async def test_a63_one_function_switches_on_its_data(client: Client, work: Work)
                 return "compressed"
 
     await work(image)
-    assert await (await image.enqueue(Resize(type="resize"))).result(timeout=5) == "resized to 100"
+    assert await (await image.enqueue(Resize(type="resize"))).result(timeout=20) == "resized to 100"
     queued = await client.enqueue("image", {"type": "compress"})
-    assert await queued.result(timeout=5) == "compressed"
+    assert await queued.result(timeout=20) == "compressed"
 
 
 # -- B137, B141-B143 --------------------------------------------------------------------------
@@ -297,7 +297,7 @@ async def test_b137_old_names_still_run(client: Client, work: Work) -> None:
     for name in ("mail.welcome", "send_welcome", "welcome_mail"):
         queued = await client.enqueue(name, {"to": "ada"})
         assert queued.queue == "email"
-        assert await queued.result(timeout=5) == [name, 6, "ada"]
+        assert await queued.result(timeout=20) == [name, 6, "ada"]
     with pytest.raises(InvalidPayload):
         await client.enqueue("send_welcome", {"too": "ada"})
 
@@ -321,7 +321,7 @@ async def test_b141_a_plain_def_runs_in_a_thread(client: Client, work: Work) -> 
         return threading.current_thread().name
 
     await work(name_of_thread)
-    assert (await (await name_of_thread.enqueue()).result(timeout=5)).startswith("jobs-function")
+    assert (await (await name_of_thread.enqueue()).result(timeout=20)).startswith("jobs-function")
 
 
 async def test_b142_a_job_function_can_just_be_called() -> None:
@@ -352,7 +352,7 @@ async def test_b143_applications_share_a_server_by_prefix(
         worker = Worker([greet], redis_pool=shop, handle_signals=False, burst=True)
         await worker.async_run()
         await worker.close()
-        assert await queued.result(timeout=5) == "hi"
+        assert await queued.result(timeout=20) == "hi"
         assert await blog.job("g1").state() is State.waiting
         prefixes = {key.partition(b":")[0] async for key in redis_client.scan_iter()}
         assert prefixes <= {b"shop", b"blog", b"arq"}

@@ -63,7 +63,7 @@ async def test_a58_an_event_is_delivered_later(client: Client, work: Work) -> No
         assert abs((details.due_at - at).total_seconds()) < 0.01
     await work(welcome, count)
     soon = await emit(ADA, delay="30ms")
-    assert len([await one.result(timeout=5) for one in soon]) == 2
+    assert len([await one.result(timeout=20) for one in soon]) == 2
     with pytest.raises(InvalidOption, match="not both"):
         await emit(ADA, at=at, delay=1)
 
@@ -83,7 +83,7 @@ async def test_a81_events_are_typed(client: Client, work: Work) -> None:
     )
     for event in (order, report):
         (queued,) = await emit(event)
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     assert seen == [order, report]
     with pytest.raises(ValidationError):
         OrderPlaced(order_id="seven", total=1)  # type: ignore[arg-type]  # the mistake that is tested
@@ -113,10 +113,10 @@ async def test_a81_events_with_the_same_fields_are_told_apart(client: Client, wo
     told: list[Event] = [Closed(account=1), Opened(account=2), Closed(account=3)]
     for event in told[:2]:
         (queued,) = await emit(event)
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     registry.functions.clear()
     (queued,) = await emit(told[2])
-    await queued.result(timeout=5)
+    await queued.result(timeout=20)
     assert seen == told
     assert [type(event) for event in seen] == [Closed, Opened, Closed]
     with pytest.raises(ValidationError, match="expected the event 'Opened', got 'Closed'"):
@@ -128,7 +128,7 @@ async def test_a82_an_event_triggers_every_function_that_is_subscribed(
 ) -> None:
     await work(*subscribers())
     jobs = await emit(ADA)
-    assert [await one.result(timeout=5) for one in jobs] == [
+    assert [await one.result(timeout=20) for one in jobs] == [
         "reports: user 42",
         "email: welcome ada@example.com",
     ]
@@ -138,7 +138,7 @@ async def test_a82_an_event_with_an_id_makes_its_jobs_once(client: Client, work:
     await work(*subscribers())
     first = await emit(ADA, id="signup-42")
     for one in first:
-        await one.result(timeout=5)
+        await one.result(timeout=20)
     again = await emit(ADA, id="signup-42")
     assert [one.id for one in again] == ["signup-42:count", "signup-42:welcome"]
     assert [one.duplicate for one in (*first, *again)] == [False, False, True, True]
@@ -161,11 +161,11 @@ async def test_a82_a_producer_without_the_code_reaches_all_subscribers(
         seen.append(event)
 
     worker = await work(*subscribers(), print_it)
-    await (await client.enqueue("print", report)).result(timeout=5)  # it has started
+    await (await client.enqueue("print", report)).result(timeout=20)  # it has started
     registry.functions.clear()
     assert [one.id for one in await emit(ADA, id="e1")] == ["e1:count", "e1:welcome"]
     (queued,) = await emit(report)
-    await queued.result(timeout=5)
+    await queued.result(timeout=20)
     assert seen == [report, report]
     await worker.close()
     assert len(await emit(ADA)) == 2  # subscriptions outlive the worker
@@ -178,7 +178,7 @@ async def test_a82_a_function_that_subscribes_no_more_is_forgotten(
     welcome, count = subscribers()
     worker = await work(welcome, count)
     for one in await emit(ADA):
-        await one.result(timeout=5)
+        await one.result(timeout=20)
     await worker.close()
     registry.functions.clear()
 
@@ -187,7 +187,7 @@ async def test_a82_a_function_that_subscribes_no_more_is_forgotten(
         return "unsubscribed"
 
     await work(without)
-    await (await client.enqueue("welcome", ADA)).result(timeout=5)
+    await (await client.enqueue("welcome", ADA)).result(timeout=20)
     assert [one.id for one in await emit(ADA, id="e2")] == ["e2:count"]
 
 

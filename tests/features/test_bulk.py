@@ -30,7 +30,7 @@ async def dead(client: Client, work: Work, number: int) -> list[str]:
     handles = await client.enqueue_many(requests)
     for handle in handles:
         with pytest.raises(JobFailed):
-            await handle.result(timeout=5)
+            await handle.result(timeout=20)
     await worker.close()
     return names
 
@@ -53,7 +53,7 @@ async def test_b149_retry_takes_failed_jobs_unless_told_otherwise(
     await dead(client, work, 1)
     worker = await work(charge, ctx={"bank": "open"})
     await charge.options(client=client, id="fine").enqueue("fine")
-    await client.job("fine", "billing").result(timeout=5)
+    await client.job("fine", "billing").result(timeout=20)
     await worker.close()
     assert (await client.bulk("job:bulk.collect").retry(dry_run=True)).ids == ["c0"]
     wide = await client.bulk("job:bulk.collect state:failed,completed").retry(dry_run=True)
@@ -135,7 +135,7 @@ async def test_b149_a_job_that_somebody_else_brought_to_its_end_is_not_run_again
 
     result = await client.bulk("state:failed").retry(rate="1/s", on_progress=retry_too)
     assert (result.ids, result.failed, result.partial) == ([first], 1, True)
-    await client.job(last, "billing").result(timeout=5)
+    await client.job(last, "billing").result(timeout=20)
     info = await client.job(last, "billing").details()
     assert [entry["outcome"] for entry in info.history] == ["failed", "completed"]
 
@@ -179,7 +179,7 @@ async def test_b149_at_a_rate(client: Client, work: Work) -> None:
     told: list[Progress] = []
     await client.bulk("state:failed").retry(rate="20/s", on_progress=told.append)
     took = time.monotonic() - began
-    assert 0.35 < took < 2, "12 jobs at 20/s, in portions of 4, take 0.4 s"
+    assert 0.35 < took < 5, "12 jobs at 20/s, in portions of 4, take 0.4 s"
     assert [progress.done for progress in told] == [4, 8, 12]
 
 

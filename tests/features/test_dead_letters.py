@@ -72,7 +72,7 @@ async def fail(client: Client, work: Work, *requests: Any, **options: Any) -> li
     handles = await client.enqueue_many(requests)
     for handle in handles:
         with pytest.raises(JobFailed):
-            await handle.result(timeout=5)
+            await handle.result(timeout=20)
     await worker.close()
     return [handle.id for handle in handles]
 
@@ -131,10 +131,10 @@ async def test_a123_list_get_edit_redrive_and_discard(client: Client, work: Work
     assert (await letters.discard(ids=["e0", "nobody"])).partial
     assert {letter.job_id for letter in (await letters.list()).letters} == {"e3"}
     await work(send)
-    assert await client.job("e2", "email").result(timeout=5) == "sent to good@x.org"
+    assert await client.job("e2", "email").result(timeout=20) == "sent to good@x.org"
     assert (await client.job("e2", "email").details()).kwargs["template"] == "welcome"
     with pytest.raises(JobFailed):
-        await client.job("e1", "email").result(timeout=5)
+        await client.job("e1", "email").result(timeout=20)
     with pytest.raises(JobNotFound):
         await letters.get("e0")
 

@@ -58,7 +58,7 @@ async def test_a9_dependencies_with_lifetimes(client: Client, work: Work) -> Non
     worker = await work(send)
     for number in (1, 2):
         queued = await send.options(id=f"job-{number}").enqueue(number)
-        assert await queued.result(timeout=5) == (
+        assert await queued.result(timeout=20) == (
             f"mail through session of job-{number}, session of job-{number}"
         )
     await worker.close()
@@ -89,8 +89,8 @@ async def test_a9_a_value_of_the_application_is_shared_by_its_workers(
         return id(mail)
 
     workers = [await work(first), await work(second)]
-    one = await (await first.enqueue()).result(timeout=5)
-    assert one == await (await second.enqueue()).result(timeout=5)
+    one = await (await first.enqueue()).result(timeout=20)
+    assert one == await (await second.enqueue()).result(timeout=20)
     await workers[0].close()
     assert [item.closed for item in made] == [False]
     await workers[1].close()
@@ -114,7 +114,7 @@ async def test_a9_two_jobs_that_need_a_value_at_once_make_it_once(
 
     await work(use)
     queued = await client.enqueue_many([use.request() for _ in range(10)])
-    assert {await one.result(timeout=5) for one in queued} == {1}
+    assert {await one.result(timeout=20) for one in queued} == {1}
 
 
 async def test_a9_a_dependency_sees_the_error_and_cannot_hide_it(
@@ -137,9 +137,9 @@ async def test_a9_a_dependency_sees_the_error_and_cannot_hide_it(
         return db
 
     await work(book)
-    assert await (await book.enqueue(fails=False)).result(timeout=5) == "open"
+    assert await (await book.enqueue(fails=False)).result(timeout=20) == "open"
     with pytest.raises(JobFailed, match="no money"):
-        await (await book.enqueue(fails=True)).result(timeout=5)
+        await (await book.enqueue(fails=True)).result(timeout=20)
     assert story == ["committed", "rolled back: no money"]
 
 
@@ -161,7 +161,7 @@ async def test_a9_a_provider_that_fails_fails_the_attempt_and_is_tried_again(
 
     await work(use)
     queued = await use.enqueue()
-    assert await queued.result(timeout=5) == "pool"
+    assert await queued.result(timeout=20) == "pool"
     first = (await queued.details()).history[0]
     assert first["error"]["message"] == "no database yet"
 
@@ -184,8 +184,8 @@ async def test_b139_dependencies_are_no_part_of_the_payload(client: Client, work
 
     await work(ship, pay)
     queued = await client.enqueue("ship", {"order": {"number": 7}, "note": "soon"})
-    assert await queued.result(timeout=5) == [7, "shop", "soon"]
-    assert await (await client.enqueue("pay", {"number": 8})).result(timeout=5) == "8 shop"
+    assert await queued.result(timeout=20) == [7, "shop", "soon"]
+    assert await (await client.enqueue("pay", {"number": 8})).result(timeout=20) == "8 shop"
     with pytest.raises(InvalidPayload, match="mail"):
         await client.enqueue("ship", {"order": {"number": 7}, "mail": "evil"})
 
@@ -198,7 +198,7 @@ async def test_b139_a_plain_def_in_a_thread_has_dependencies_too(
         return [n, mail.sender, threading.current_thread() is threading.main_thread()]
 
     await work(crunch)
-    assert await (await crunch.enqueue(3)).result(timeout=5) == [3, "shop", False]
+    assert await (await crunch.enqueue(3)).result(timeout=20) == [3, "shop", False]
 
 
 async def test_b139_plain_arq_functions_have_dependencies_too(client: Client, work: Work) -> None:
@@ -208,7 +208,7 @@ async def test_b139_plain_arq_functions_have_dependencies_too(client: Client, wo
     await work(func(send, name="send"))
     queued = await client.enqueue_job("send", "ada")
     assert queued is not None
-    assert await queued.result(timeout=5) == "ada from shop"
+    assert await queued.result(timeout=20) == "ada from shop"
 
 
 async def test_b139_a_test_gives_another_one(client: Client, work: Work) -> None:
@@ -223,8 +223,8 @@ async def test_b139_a_test_gives_another_one(client: Client, work: Work) -> None
     assert await send(Context(), mail=Mail("fake")) == "fake"
     await work(send)
     with overriding(Mail, lambda: Mail("double")):
-        assert await (await send.enqueue()).result(timeout=5) == "double"
-    assert await (await send.enqueue()).result(timeout=5) == "shop"
+        assert await (await send.enqueue()).result(timeout=20) == "double"
+    assert await (await send.enqueue()).result(timeout=20) == "shop"
 
 
 def test_b139_what_cannot_be_filled_in_is_told_where_it_is_written() -> None:

@@ -44,12 +44,12 @@ async def test_b138_an_onion_round_every_enqueue(redis_url: str, work: Work) -> 
 
     async with Client.connect(redis_url, middleware=(tag,)) as client:
         await work(double)
-        assert await (await double.enqueue(1)).result(timeout=5) == 4
+        assert await (await double.enqueue(1)).result(timeout=20) == 4
         by_name = await client.enqueue_job("double", 2)
         assert by_name is not None
-        assert await by_name.result(timeout=5) == 6
+        assert await by_name.result(timeout=20) == 6
         many = await client.enqueue_many([double.request(n) for n in (3, 4)])
-        assert [await one.result(timeout=5) for one in many] == [8, 10]
+        assert [await one.result(timeout=20) for one in many] == [8, 10]
         assert await client.enqueue_stream(double.request(n) for n in range(10, 260)) == 250
     assert seen[:4] == ["double-1", "double-2", "double-3", "double-4"]
     assert len(seen) == 254
@@ -72,7 +72,7 @@ async def test_b138_jobs_of_one_call_still_travel_together(redis_url: str) -> No
         after = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
         assert [one.duplicate for one in made] == [False] * 300
         assert after - before == 3
-        assert took < 1.5
+        assert took < 3
         page = await client.queue().jobs((await made[0].state()), 1, 300)
         assert [info.args for info in page[:3]] == [[0], [1], [2]]
 
@@ -108,7 +108,7 @@ async def test_b138_the_client_of_a_worker_has_its_own(client: Client, work: Wor
         return made.job_id if made else "none"
 
     await work(parent, double, enqueue_middleware=(mark,))
-    assert await (await client.enqueue("parent")).result(timeout=5) == "marked"
+    assert await (await client.enqueue("parent")).result(timeout=20) == "marked"
 
 
 async def test_b138_a_failing_enqueue_middleware_harms_no_job(

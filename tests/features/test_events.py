@@ -161,7 +161,7 @@ async def test_b165_a_reader_resumes_where_it_was(client: Client, redis_url: str
             first = await until(reader, "waiting")
             position = reader.position
         await client.enqueue("greet", id="2")
-        await client.job("2").result(timeout=5)
+        await client.job("2").result(timeout=20)
         for since in (first[-1].id, int(first[-1].id), position):
             rest = await until(client.events("default", since=since), "completed", 2)
             assert rest[0].job_id == "1"
@@ -215,7 +215,7 @@ async def test_b165_what_nobody_had_written_is_a_gap(client: Client) -> None:
 
 async def test_a_server_that_forgot_is_a_gap(client: Client) -> None:
     late = client.events("default", since="9" * 17)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async for event in late:
             assert event.name == "gap"
             break
@@ -355,7 +355,7 @@ async def test_failures_do_not_end_a_reader(client: Client, redis_url: str) -> N
     async with running(redis_url, [greet]), client.events("default") as reader:
         final = await client.enqueue("greet", {"name": "final"})
         with pytest.raises(JobFailed):
-            await final.result(timeout=5)
+            await final.result(timeout=20)
         found = await until(reader, "drained")
     assert only(found, "failed").data["error"]["type"] == "Fail"
     assert await final.state() is State.failed

@@ -57,7 +57,7 @@ async def test_a95_a_running_job_is_not_removed(client: Client, work: Work) -> N
     ):
         await queued.remove()
     gate.set()
-    assert await queued.result(timeout=5) == "whole"
+    assert await queued.result(timeout=20) == "whole"
 
 
 async def test_a96_retry_a_failed_job(client: Client, work: Work, post: Post) -> None:
@@ -79,7 +79,7 @@ async def test_a96_retry_without_new_attempts(client: Client, work: Work, post: 
     assert (await handle.details()).failures == 2
     await work(post.function)
     with pytest.raises(JobFailed):
-        await handle.result(timeout=5)
+        await handle.result(timeout=20)
     assert len((await handle.details()).history) == 3, "one more attempt, not two"
 
 
@@ -93,9 +93,9 @@ async def test_b41_retry_a_completed_job(client: Client, work: Work) -> None:
 
     await work(count)
     queued = await client.enqueue("count")
-    assert await queued.result(timeout=5) == 1
+    assert await queued.result(timeout=20) == 1
     await queued.retry()
-    assert await queued.result(timeout=5) == 2
+    assert await queued.result(timeout=20) == 2
     assert runs == [1, 1]
 
 
@@ -115,10 +115,10 @@ async def test_b75_change_priority_delay_and_payload(
     assert abs(info.due_at - moment) < timedelta(milliseconds=2)
     assert info.kwargs["to"] == "Eve"
     await work(post.function, max_jobs=1)
-    await client.job("Bob", "post").result(timeout=5)
+    await client.job("Bob", "post").result(timeout=20)
     assert [one.to for one in post.sent] == ["Cyd", "Bert"]
     await client.job("Ada", "post").change(delay=0)
-    assert await client.job("Ada", "post").result(timeout=5) == "Eve"
+    assert await client.job("Ada", "post").result(timeout=20) == "Eve"
 
 
 async def test_b75_what_cannot_be_changed(client: Client, work: Work, post: Post) -> None:
@@ -160,7 +160,7 @@ async def test_b75_a_running_job_is_not_edited(client: Client, work: Work) -> No
         with pytest.raises(WrongState, match="is active"):
             await queued.change(**changes)
     gate.set()
-    assert await queued.result(timeout=5) == 1
+    assert await queued.result(timeout=20) == 1
 
 
 async def test_b75_a_parked_job_is_mended(client: Client) -> None:
@@ -185,7 +185,7 @@ async def test_b151_retry_with_an_edited_payload(client: Client, work: Work, pos
     assert await handle.state() is State.failed, "nothing half done"
     await handle.retry(payload=Letter(to="Ada", copies=3))
     await work(post.function)
-    assert await handle.result(timeout=5) == "Ada"
+    assert await handle.result(timeout=20) == "Ada"
     assert post.sent == [Letter(to="Ada", copies=3)]
     with pytest.raises(InvalidOption, match="for one job, not for 2"):
         await client.queue("post").retry(["a", "b"], payload={"to": "Ada"})
@@ -207,7 +207,7 @@ async def test_b151_a_copy_optionally_edited(client: Client, work: Work, post: P
     with pytest.raises(JobNotFound):
         await client.job("nobody", "post").copy()
     await work(post.function)
-    assert [await first.result(timeout=5), await copy.result(timeout=5)] == ["Ada", "Ada"]
+    assert [await first.result(timeout=20), await copy.result(timeout=20)] == ["Ada", "Ada"]
 
 
 async def test_b152_promote_one_many_and_all(client: Client, work: Work) -> None:
@@ -235,7 +235,7 @@ async def test_b152_an_attempt_that_waits_is_promoted(client: Client, work: Work
     queued = await client.enqueue("flaky")
     await wait_until(lambda: is_delayed(queued), description="it waits for its second attempt")
     await queued.promote()
-    assert await queued.result(timeout=5) == 2
+    assert await queued.result(timeout=20) == 2
 
 
 async def is_delayed(handle: Any) -> bool:
@@ -282,7 +282,7 @@ async def test_b157_cancel_a_running_job_from_anywhere(
     async with AnyClient.connect(redis_url) as elsewhere:
         assert await elsewhere.job(queued.id).cancel("the customer left") is State.active
     with pytest.raises(JobCancelled) as caught:
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     assert caught.value.message == "the customer left"
     assert cleaned.is_set()
     history = (await queued.details()).history
@@ -307,5 +307,5 @@ async def test_b157_cancel_many_wherever_they_are(client: Client, work: Work) ->
     assert found == [State.active, State.waiting, State.delayed, None]
     for one in (running, waiting, delayed):
         with pytest.raises(JobCancelled) as caught:
-            await one.result(timeout=5)
+            await one.result(timeout=20)
         assert caught.value.message == "cleaning up"

@@ -73,7 +73,7 @@ async def test_a26_priority_1_first_and_in_order_inside_a_level(client: Client, 
     handles.append(await urgent.options(client=client).enqueue())
     handles.append(await mail.options(client=client, priority=2).enqueue("second"))
     await work(mail, urgent, max_jobs=1)
-    await asyncio.gather(*(handle.result(timeout=5) for handle in handles))
+    await asyncio.gather(*(handle.result(timeout=20) for handle in handles))
     assert order == ["urgent", "second", "unset", "0", "1", "2"]
     for wrong in (0, 1001, 1.5, "high"):
         with pytest.raises(InvalidOption, match="`priority` is a whole number from 1 to 1,000"):
@@ -133,7 +133,7 @@ async def test_a29_an_id_by_the_caller(client: Client, work: Work) -> None:
         with pytest.raises(DuplicateJob):
             await client.enqueue("invite", {}, id=job_id, on_conflict="raise")
     await work(invite)
-    assert await client.job(ids[-1]).result(timeout=5) == ids[-1]
+    assert await client.job(ids[-1]).result(timeout=20) == ids[-1]
     for wrong in ("", "x" * 257, 5):
         with pytest.raises(InvalidOption):
             await client.enqueue("invite", {}, id=wrong)
@@ -147,7 +147,7 @@ async def test_a38_a_handle_with_the_id_and_an_awaitable_result(client: Client, 
     queued = await add.options(client=client).enqueue(2, b=3)
     assert (queued.queue, await queued.state()) == ("default", State.waiting)
     await work(add)
-    assert await queued.result(timeout=5) == 5
+    assert await queued.result(timeout=20) == 5
     assert (await client.job(queued.id).details()).result == 5
 
 
@@ -163,8 +163,8 @@ async def test_a39_payloads_are_validated_twice(client: Client, work: Work) -> N
         await client.enqueue("mail", {"to": "ada", "copies": "many"})
     await work(mail)
     with pytest.raises(JobFailed, match="copies: Input should be a valid integer"):
-        await unseen.result(timeout=5)
-    await (await mail.enqueue(Mail(to="ada", copies=2), client=client)).result(timeout=5)
+        await unseen.result(timeout=20)
+    await (await mail.enqueue(Mail(to="ada", copies=2), client=client)).result(timeout=20)
     assert sent == [2]
 
 
@@ -179,4 +179,4 @@ async def test_a37_many_at_once_all_or_nothing(client: Client, work: Work) -> No
         await client.enqueue_many([resize.request(1), resize.request("big")])  # type: ignore[arg-type]  # the point
     assert await client.queue().counts() == before, "one wrong job among many enqueues none"
     await work(resize)
-    assert [await handle.result(timeout=5) for handle in handles] == [64, 128, 256, 512]
+    assert [await handle.result(timeout=20) for handle in handles] == [64, 128, 256, 512]

@@ -43,8 +43,8 @@ async def test_b132_tags(client: Client, work: Work) -> None:
     assert (await plain.details()).tags == ["billing"]
     assert set((await tagged.details()).tags) == {"billing", "customer:42"}
     await work(bill)
-    assert await plain.result(timeout=5) == ["billing"]
-    assert set(await tagged.result(timeout=5)) == {"billing", "customer:42"}
+    assert await plain.result(timeout=20) == ["billing"]
+    assert set(await tagged.result(timeout=20)) == {"billing", "customer:42"}
     wrong: list[Any] = ["billing", [""], ["x" * 129], [1], [f"t{n}" for n in range(11)], ["a\n"]]
     for tags in wrong:
         with pytest.raises(InvalidOption, match="tag"):
@@ -66,8 +66,8 @@ async def test_b133_headers(client: Client, work: Work) -> None:
     none = await bare.options(client=client).enqueue()
     assert (await queued.details()).headers == {"tenant": "acme", "app": "shop"}
     await work(trace, bare)
-    assert await queued.result(timeout=5) == {"tenant": "acme", "app": "shop"}
-    assert await none.result(timeout=5) == {}
+    assert await queued.result(timeout=20) == {"tenant": "acme", "app": "shop"}
+    assert await none.result(timeout=20) == {}
     many = {str(n): "x" for n in range(33)}
     for headers in ("tenant", {"a": 1}, {1: "a"}, {"a": "x" * 5000}, many):
         with pytest.raises(InvalidOption, match="header"):
@@ -96,12 +96,12 @@ async def test_a36_the_nearest_layer_that_says_something_holds(client: Client, w
         return ctx.attempts
 
     await work(tell, plain, bare, queues=[place])
-    assert await (await bare.options(client=client).enqueue()).result(timeout=5) == 3
-    assert await (await plain.options(client=client).enqueue()).result(timeout=5) == 4
-    told = await (await tell.options(client=client).enqueue()).result(timeout=5)
+    assert await (await bare.options(client=client).enqueue()).result(timeout=20) == 3
+    assert await (await plain.options(client=client).enqueue()).result(timeout=20) == 4
+    told = await (await tell.options(client=client).enqueue()).result(timeout=20)
     assert (told[0], set(told[1])) == (5, {"queue", "function"})
     called = await tell.options(client=client, attempts=6, tags=["call"]).enqueue()
-    told = await called.result(timeout=5)
+    told = await called.result(timeout=20)
     assert (told[0], set(told[1])) == (6, {"queue", "function", "call"})
     for name in ("attempt", "retry_fo", "tag"):
         with pytest.raises(InvalidOption, match="did you mean"):

@@ -44,9 +44,9 @@ async def test_listeners_hear_of_each_end(client: Client, work: Work) -> None:
 
     names = {"on_completed": "c", "on_failed": "f", "on_exhausted": "e"}
     await work(double, fragile, **{name: listener(short) for name, short in names.items()})
-    await (await double.enqueue(2)).result(timeout=5)
+    await (await double.enqueue(2)).result(timeout=20)
     with pytest.raises(JobFailed):
-        await (await fragile.enqueue()).result(timeout=5)
+        await (await fragile.enqueue()).result(timeout=20)
     await wait_until(lambda: len(heard) == 5, description="five ends are told")
     assert heard == [
         ("c", "double", 1, 4),
@@ -65,7 +65,7 @@ async def test_a_listener_that_fails_is_only_logged(
 
     await work(double, on_completed=listen)
     for number in range(3):
-        assert await (await double.enqueue(number)).result(timeout=5) == 2 * number
+        assert await (await double.enqueue(number)).result(timeout=20) == 2 * number
     await wait_until(
         lambda: sum("the listener" in r.getMessage() for r in caplog.records) == 3,
         description="three failures are logged",

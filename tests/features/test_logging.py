@@ -57,9 +57,9 @@ async def test_a65_the_life_of_a_job_is_logged(
     client: Client, work: Work, written: Written
 ) -> None:
     worker = await work(note)
-    await (await note.options(id="n1").enqueue("welcome")).result(timeout=5)
+    await (await note.options(id="n1").enqueue("welcome")).result(timeout=20)
     with pytest.raises(JobFailed):
-        await (await note.options(id="n2").enqueue("fail")).result(timeout=5)
+        await (await note.options(id="n2").enqueue("fail")).result(timeout=20)
     await worker.close()
     told = [(e["event"], e["level"]) for e in written.of("jobs.worker") if e.get("job_id") == "n1"]
     assert told == [("started", "INFO"), ("completed", "INFO")]
@@ -75,7 +75,7 @@ async def test_a149_automatic_lines_have_their_fields(
 ) -> None:
     worker = await work(note)
     with pytest.raises(JobFailed):
-        await (await note.options(id="n2").enqueue("fail")).result(timeout=5)
+        await (await note.options(id="n2").enqueue("fail")).result(timeout=20)
     lines = [entry for entry in written.of("jobs.worker") if "event" in entry]
     job_fields = {"job_id": "n2", "function": "note", "queue": "default", "worker": worker.id}
     for line in lines:
@@ -124,7 +124,7 @@ async def test_a150_every_record_inside_a_job_carries_its_job(
     queued = [await inner.options(id=who).enqueue(who) for who in ("a", "b")]
     queued.append(await plain.options(id="c").enqueue("c"))
     for one in queued:
-        await one.result(timeout=5)
+        await one.result(timeout=20)
     lines = written.of("shop.jobs.email")
     assert len(lines) == 7
     for line in lines:
@@ -158,7 +158,7 @@ async def test_a150_fields_of_the_application_are_kept(
     client: Client, work: Work, written: Written
 ) -> None:
     await work(note)
-    await (await note.options(id="n1").enqueue("welcome")).result(timeout=5)
+    await (await note.options(id="n1").enqueue("welcome")).result(timeout=20)
     (line,) = written.of("shop.jobs.email")
     assert (line["to"], line["template"], line["job_id"]) == ("ada@example.com", "welcome", "n1")
 
@@ -197,7 +197,7 @@ async def test_a151_the_logging_of_the_standard_library_is_all_there_is(
 
     try:
         worker = await work(bridged)
-        await (await bridged.options(id="b1").enqueue()).result(timeout=5)
+        await (await bridged.options(id="b1").enqueue()).result(timeout=20)
     finally:
         logging.getLogger("shop").handlers.clear()
         logging.getLogger("shop").propagate = True

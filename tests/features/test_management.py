@@ -41,7 +41,7 @@ async def test_a12_one_queue_with_dotted_names(client: Client, work: Work) -> No
     functions = [mail(name) for name in ("sendInvite", "sendPasswordReset", "sendReminder")]
     await work(*functions)
     for function in functions:
-        await (await client.enqueue(function.name)).result(timeout=5)
+        await (await client.enqueue(function.name)).result(timeout=20)
     assert ran == ["email.sendInvite", "email.sendPasswordReset", "email.sendReminder"]
     assert (await client.queue("jobs").counts())[State.completed] == 3
 
@@ -79,7 +79,7 @@ async def test_a92_counts_of_every_state_in_one_call(client: Client, work: Work)
     ones = {State.completed, State.failed, State.active, State.delayed, State.cancelled}
     assert counts == {state: int(state in ones) for state in State}
     gate.set()
-    await handles[2].result(timeout=5)
+    await handles[2].result(timeout=20)
     assert await delayed.state() is State.delayed
 
 
@@ -105,7 +105,7 @@ async def test_a99_state_of_a_job(client: Client, work: Work) -> None:
     await began.wait()
     assert await queued.state() is State.active
     gate.set()
-    await queued.result(timeout=5)
+    await queued.result(timeout=20)
     assert await queued.state() is State.completed
     with pytest.raises(JobNotFound):
         await client.job("nobody").state()
@@ -131,7 +131,7 @@ async def test_b9_no_state_is_seen_half_done(client: Client, work: Work) -> None
         looks += 1
     assert found == []
     assert looks > 3
-    assert await handles[1].result(timeout=5) is None
+    assert await handles[1].result(timeout=20) is None
 
 
 # -- the queue -----------------------------------------------------------------------------
@@ -158,12 +158,12 @@ async def test_a93_pause_and_resume_a_queue(client: Client, work: Work) -> None:
     assert abs(datetime.now(UTC) - paused.since) < timedelta(minutes=1)
     held = await client.enqueue("slow")
     gate.set()
-    assert await running.result(timeout=5) == "done", "running jobs finish"
+    assert await running.result(timeout=20) == "done", "running jobs finish"
     await asyncio.sleep(0.1)  # nothing can be waited for: it must not start
     assert await held.state() is State.waiting
     assert not await queue.pause("still down"), "it was paused already"
     await queue.resume()
-    assert await held.result(timeout=5) == "done"
+    assert await held.result(timeout=20) == "done"
     assert await queue.paused() is None
     with pytest.raises(WrongState, match="queue 'default' is not paused"):
         await queue.resume()
@@ -338,7 +338,7 @@ async def test_b155_pause_one_function(client: Client, work: Work) -> None:
     queue = client.queue()
     assert await queue.pause("it spams", functions=["bad"])
     held = [await client.enqueue("bad") for _ in range(5)]
-    assert await (await client.enqueue("good")).result(timeout=5) == "good"
+    assert await (await client.enqueue("good")).result(timeout=20) == "good"
     assert [await one.state() for one in held] == [State.waiting] * 5
     assert (await queue.paused_functions())["bad"].reason == "it spams"
     assert await queue.paused() is None
@@ -347,7 +347,7 @@ async def test_b155_pause_one_function(client: Client, work: Work) -> None:
     with pytest.raises(WrongState, match="not paused"):
         await queue.resume()
     await queue.resume(functions=["bad"])
-    assert [await one.result(timeout=5) for one in held] == ["bad"] * 5
+    assert [await one.result(timeout=20) for one in held] == ["bad"] * 5
     with pytest.raises(InvalidOption, match="list of names"):
         await queue.pause(functions="bad")
 

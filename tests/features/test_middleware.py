@@ -51,7 +51,7 @@ async def test_b138_an_onion_round_every_run(client: Client, work: Work) -> None
 
     await work(double, middleware=(outer, inner))
     queued = await double.options(id="d1").enqueue(21)
-    assert await queued.result(timeout=5) == 43
+    assert await queued.result(timeout=20) == 43
     assert story == [
         ("outer in", "double", [21], "d1"),
         "inner in",
@@ -73,9 +73,9 @@ async def test_b138_a_middleware_that_fails_before_the_run_harms_no_job(
         return await call_next()
 
     await work(double, broken, middleware=(forgetful, counting))
-    assert await (await double.enqueue(4)).result(timeout=5) == 8
+    assert await (await double.enqueue(4)).result(timeout=20) == 8
     with pytest.raises(JobFailed, match="ValueError: as it was"):
-        await (await broken.enqueue("as it was")).result(timeout=5)
+        await (await broken.enqueue("as it was")).result(timeout=20)
     assert len(runs) == 2
     told = [record for record in caplog.records if record.name == "jobs.middleware"]
     assert len(told) == 2
@@ -103,9 +103,9 @@ async def test_b138_a_middleware_that_fails_after_the_run_changes_nothing(
             raise ZeroDivisionError
 
     await work(noted, middleware=(clumsy,))
-    assert await (await noted.enqueue(fails=False)).result(timeout=5) == "written"
+    assert await (await noted.enqueue(fails=False)).result(timeout=20) == "written"
     with pytest.raises(JobFailed, match="OSError: disk"):
-        await (await noted.enqueue(fails=True)).result(timeout=5)
+        await (await noted.enqueue(fails=True)).result(timeout=20)
     assert runs == [False, True]
 
 
@@ -122,7 +122,7 @@ async def test_b138_the_error_of_the_function_passes_untouched(client: Client, w
     await work(broken, middleware=(watch, watch))
     queued = await broken.enqueue("as it was")
     with pytest.raises(JobFailed, match="ValueError: as it was"):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     assert len(seen) == 2
     assert seen[0] is seen[1]
     history = (await queued.details()).history
@@ -151,10 +151,10 @@ async def test_b138_an_outcome_raised_round_a_run_counts(client: Client, work: W
 
     await work(fragile, middleware=(gate,))
     skipped = await client.enqueue("fragile", {"text": "skip"})
-    assert await skipped.result(timeout=5) is None
+    assert await skipped.result(timeout=20) is None
     assert (await skipped.details()).history[-1]["reason"] == "switched off"
     with pytest.raises(JobFailed, match="for good"):
-        await (await client.enqueue("fragile", {"text": "x"})).result(timeout=5)
+        await (await client.enqueue("fragile", {"text": "x"})).result(timeout=20)
     assert tries == [1, 2]
 
 
@@ -171,7 +171,7 @@ async def test_b138_call_next_goes_inwards_once(client: Client, work: Work) -> N
         return await call_next()
 
     await work(count, middleware=(twice,))
-    assert await (await count.enqueue()).result(timeout=5) == 1
+    assert await (await count.enqueue()).result(timeout=20) == 1
     assert runs == [1]
 
 
@@ -187,7 +187,7 @@ async def test_b138_round_threads_and_processes_too(client: Client, work: Work) 
         return n + 1
 
     await work(in_thread, cpu.facts, middleware=(watch,))
-    assert await (await in_thread.enqueue(1)).result(timeout=5) == 2
+    assert await (await in_thread.enqueue(1)).result(timeout=20) == 2
     await (await client.enqueue("facts")).result(timeout=20)
     assert seen == ["in_thread", "facts"]
 
@@ -209,7 +209,7 @@ async def test_b138_a_timeout_and_a_cancellation_pass_the_onion(client: Client, 
 
     await work(endless, middleware=(watch,))
     with pytest.raises(JobFailed, match="JobTimedOut"):
-        await (await endless.options(timeout="20ms").enqueue()).result(timeout=5)
+        await (await endless.options(timeout="20ms").enqueue()).result(timeout=20)
     assert cleaned == ["endless"]
 
 
@@ -234,7 +234,7 @@ async def test_b138_a_cancelled_job_is_cancelled_whatever_a_middleware_raises(
     await begun.wait()
     await client.cancel_job("default", queued.id, "no more")
     with pytest.raises(JobCancelled, match="no more"):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
 
 
 async def test_b138_a_middleware_may_give_up_on_a_function(client: Client, work: Work) -> None:
@@ -248,4 +248,4 @@ async def test_b138_a_middleware_may_give_up_on_a_function(client: Client, work:
 
     await work(endless, middleware=(impatient,))
     with pytest.raises(JobFailed, match="TimeoutError"):
-        await (await endless.enqueue()).result(timeout=5)
+        await (await endless.enqueue()).result(timeout=20)

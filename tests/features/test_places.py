@@ -37,7 +37,7 @@ async def test_b20_a_worker_inside_the_application(client: Client) -> None:
 
     worker = Worker([double], redis_pool=client, handle_signals=False)
     running = asyncio.create_task(worker.async_run())
-    assert await (await double.enqueue(21)).result(timeout=5) == 42
+    assert await (await double.enqueue(21)).result(timeout=20) == 42
     await worker.close()
     await running
     assert await client.ping()  # the application's connection stays open
@@ -58,5 +58,5 @@ async def test_b22_each_queue_has_its_own_number_of_slots(client: Client, work: 
     queued = [await function.enqueue() for function in (in_wide, in_narrow) for _ in range(9)]
     await work(in_wide, in_narrow)
     for one in queued:
-        await one.result(timeout=5)
+        await one.result(timeout=20)
     assert most == {"wide": 3, "narrow": 1}

@@ -55,7 +55,7 @@ async def test_a83_numeric_progress(client: Client, redis_url: str) -> None:
             gate.set()
             if seen[-1] == 100:
                 break
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     assert seen == [10, 50, 70, 90, 100]
 
 
@@ -92,7 +92,7 @@ async def test_a84_object_progress(client: Client, redis_url: str) -> None:
 
     async with running(redis_url, [take_in]):
         queued = await client.enqueue("import")
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     told = {"step": 2, "total_steps": 3, "current_operation": "parsing", "percent": 66}
     assert (await queued.details()).progress == await queued.progress() == told
     typed = await queued.progress(Step)
@@ -125,7 +125,7 @@ async def test_a_plain_function_tells_too(client: Client, redis_url: str) -> Non
 
     async with running(redis_url, [plain]):
         queued = await client.enqueue("plain")
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     assert await queued.progress() == 50
     assert await texts(client, queued.id) == ["half of it", "in a thread"]
 
@@ -171,7 +171,7 @@ async def test_a_lost_lease_ends_what_is_heard(client: Client, redis_url: str) -
     gate = asyncio.Event()
     async with running(redis_url, [leaves]) as worker:
         queued = await client.enqueue("leaves")
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
         gate.set()
         await left[0]
         notes = next(iter(worker._session.producers.values())).station.notes  # type: ignore[union-attr]
@@ -186,7 +186,7 @@ async def test_a_job_that_tells_nothing_costs_nothing(client: Client, redis_url:
 
     async with running(redis_url, [quiet]) as worker:
         for _ in range(3):
-            await (await client.enqueue("quiet")).result(timeout=5)
+            await (await client.enqueue("quiet")).result(timeout=20)
         notes = next(iter(worker._session.producers.values())).station.notes  # type: ignore[union-attr]
         assert notes._task is None
         assert not any("jobs-notes" in task.get_name() for task in asyncio.all_tasks())
@@ -205,7 +205,7 @@ async def test_a86_a98_job_log_lines(client: Client, redis_url: str) -> None:
 
     async with running(redis_url, [resize]):
         queued = await client.enqueue("resize")
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     log = await queued.logs()
     assert [(line.attempt, line.level, line.text) for line in log] == [
         (1, "INFO", "Completed resize (1/3)"),
@@ -272,8 +272,8 @@ async def test_b177_logging_records_are_captured_on_wish(client: Client, redis_u
     app_log.setLevel(logging.DEBUG)
     async with running(redis_url, [wishes, other]):
         asked, silent = await client.enqueue("wishes"), await client.enqueue("other")
-        await asked.result(timeout=5)
-        await silent.result(timeout=5)
+        await asked.result(timeout=20)
+        await silent.result(timeout=20)
         app_log.warning("outside of any job")
     log = (await asked.logs()).lines
     assert [line.text.partition("\n")[0] for line in log] == [
@@ -301,8 +301,8 @@ async def test_b177_a_worker_captures_for_all_but_those_that_refuse(
 
     async with running(redis_url, [usual, refuses], capture_logs=True):
         kept, not_kept = await client.enqueue("usual"), await client.enqueue("refuses")
-        await kept.result(timeout=5)
-        await not_kept.result(timeout=5)
+        await kept.result(timeout=20)
+        await not_kept.result(timeout=20)
     assert await texts(client, kept.id) == ["kept"]
     assert await texts(client, not_kept.id) == []
     with pytest.raises(InvalidOption, match="`capture_logs` is True, False or a level"):
@@ -328,7 +328,7 @@ async def test_capture_between_hooks(client: Client, redis_url: str) -> None:
         await begun.wait()
         await stuck.cancel("enough")
         with pytest.raises(JobCancelled):
-            await stuck.result(timeout=5)
+            await stuck.result(timeout=20)
         other = await client.enqueue("captured", id="other", queue="shop")
-        await other.result(timeout=5)
+        await other.result(timeout=20)
     assert [line.text for line in await other.logs()] == ["kept"]

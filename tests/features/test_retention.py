@@ -66,7 +66,7 @@ async def test_a31_a32_b160_retention_by_state_function_and_call(
         handles = [await options.enqueue(how) for _ in range(4)]
         for handle in handles:
             with suppress(JobFailed, JobNotFound):
-                await handle.result(timeout=5)
+                await handle.result(timeout=20)
     counts = await client.queue("q").counts()
     assert counts[State(state)] == 2
     for other in others:

@@ -152,10 +152,10 @@ async def test_a44_named_policies(client: Client, work: Work) -> None:
         return ctx.attempts
 
     await work(named, once)
-    assert await (await named.options(client=client).enqueue()).result(timeout=5) == 10
-    assert await (await once.options(client=client).enqueue()).result(timeout=5) == 1
+    assert await (await named.options(client=client).enqueue()).result(timeout=20) == 10
+    assert await (await once.options(client=client).enqueue()).result(timeout=20) == 1
     called = await once.options(client=client, retry="standard").enqueue()
-    assert await called.result(timeout=5) == 3
+    assert await called.result(timeout=20) == 3
     with pytest.raises(InvalidOption, match="did you mean 'standard'"):
         once.options(retry="standart")
     with pytest.raises(InvalidOption, match="`retry` is attempts and backoff in one"):
@@ -286,7 +286,7 @@ async def test_b41_a_completed_job_runs_again(client: Client, work: Work) -> Non
 
     await work(again)
     queued = await again.options(client=client).enqueue()
-    assert await queued.result(timeout=5) == 1
+    assert await queued.result(timeout=20) == 1
     assert await client.queue().retry([queued.id]) == [State.completed]
 
     async def twice() -> bool:

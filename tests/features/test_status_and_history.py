@@ -47,7 +47,7 @@ async def test_a85_a_job_is_polled(client: Client, redis_url: str) -> None:
         found = (info.id, info.function, info.progress, info.state, info.kwargs)
         assert found == ("7", "poll", 30, State.active, {"number": 7, "good": True})
         gate.set()
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
 
 
 async def test_a89_status_body_fields(client: Client, redis_url: str) -> None:
@@ -62,9 +62,9 @@ async def test_a89_status_body_fields(client: Client, redis_url: str) -> None:
         waiting = await client.enqueue("report", Order(number=1), id="w", delay=60)
         good = await client.enqueue("report", Order(number=1), id="g")
         bad = await client.enqueue("report", Order(number=1, good=False), id="b")
-        await good.result(timeout=5)
+        await good.result(timeout=20)
         with pytest.raises(JobFailed):
-            await bad.result(timeout=5)
+            await bad.result(timeout=20)
     data = {"number": 1, "good": True}
     expected = {
         waiting: ("w", "delayed", 0, data, None, 0, None),
@@ -92,7 +92,7 @@ async def test_b39_error_history_per_attempt(client: Client, redis_url: str) -> 
     snoozed: list[int] = []
     async with running(redis_url, [flaky]) as worker:
         queued = await client.enqueue("flaky")
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     history = (await queued.details()).history
     assert [(entry["attempt"], entry["outcome"]) for entry in history] == [
         (1, "retried"), (2, "snoozed"), (2, "retried"), (3, "completed"),
@@ -124,9 +124,9 @@ async def test_b179_one_json_line_for_each_transition(client: Client, redis_url:
         async with running(redis_url, [flaky]):
             good = await client.enqueue("flaky", {"good": True}, id="good")
             bad = await client.enqueue("flaky", {"good": False}, id="bad")
-            await good.result(timeout=5)
+            await good.result(timeout=20)
             with pytest.raises(JobFailed):
-                await bad.result(timeout=5)
+                await bad.result(timeout=20)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)

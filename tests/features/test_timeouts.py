@@ -269,7 +269,7 @@ async def test_b146_a_job_not_started_in_time_expires_with_its_arguments(
     await work(stale)
     for queued, why in ((by_ttl, "not started within 0.001 s"), (by_moment, "not started by 20")):
         with pytest.raises(JobExpired, match=why):
-            await queued.result(timeout=5)
+            await queued.result(timeout=20)
         info = await queued.details()
         assert (info.state, info.failures) == (State.expired, 0)
         assert info.args
@@ -377,6 +377,6 @@ async def test_a68_a_job_notices_that_it_is_to_stop(client: Client, work: Work) 
         await wait_until(begun.is_set, description="it runs")
         await queued.cancel("not needed any more")
         with pytest.raises(JobCancelled, match="not needed any more"):
-            await queued.result(timeout=5)
+            await queued.result(timeout=20)
     await wait_until(lambda: len(noticed) == 2, description="both noticed")
     assert noticed == ["thread True", "coroutine True"]

@@ -39,7 +39,7 @@ async def test_a_worker_runs_it_and_the_result_comes_back(client: Client, work: 
 
     await work(add)
     queued = await add.options(client=client).enqueue(2, 3)
-    assert await queued.result(timeout=5) == 5
+    assert await queued.result(timeout=20) == 5
 
 
 async def test_arguments_arrive_in_their_annotated_types(client: Client, work: Work) -> None:
@@ -51,7 +51,7 @@ async def test_arguments_arrive_in_their_annotated_types(client: Client, work: W
     queued = await types.options(client=client).enqueue(
         date(2026, 12, 1), {1, 2}, datetime.now(UTC)
     )
-    assert await queued.result(timeout=5) == ["date", "set", "UTC"]
+    assert await queued.result(timeout=20) == ["date", "set", "UTC"]
 
 
 async def test_one_model_is_the_usual_payload(client: Client, work: Work) -> None:
@@ -65,7 +65,7 @@ async def test_one_model_is_the_usual_payload(client: Client, work: Work) -> Non
 
     await work(place)
     queued = await place.enqueue(Order(number=7, lines=["tea"]), client=client)
-    assert await queued.result(timeout=5) == "Order 7 ['tea']"
+    assert await queued.result(timeout=20) == "Order 7 ['tea']"
 
 
 async def test_a_model_that_is_returned_comes_back_as_the_model(client: Client, work: Work) -> None:
@@ -78,7 +78,7 @@ async def test_a_model_that_is_returned_comes_back_as_the_model(client: Client, 
 
     await work(pay)
     queued = await pay.options(client=client).enqueue(100)
-    assert (await queued.result(timeout=5)).at.year == 2026
+    assert (await queued.result(timeout=20)).at.year == 2026
 
 
 async def test_a_plain_def_runs_in_a_thread(client: Client, work: Work) -> None:
@@ -88,7 +88,7 @@ async def test_a_plain_def_runs_in_a_thread(client: Client, work: Work) -> None:
 
     await work(crunch)
     queued = await crunch.options(client=client).enqueue(12)
-    assert tuple(await queued.result(timeout=5)) == (144, False)
+    assert tuple(await queued.result(timeout=20)) == (144, False)
 
 
 async def test_ctx_holds_what_on_startup_made_and_what_the_job_is(
@@ -103,7 +103,7 @@ async def test_ctx_holds_what_on_startup_made_and_what_the_job_is(
 
     await work(greet, on_startup=startup)
     queued = await greet.options(client=client, id="g1").enqueue()
-    assert await queued.result(timeout=5) == ["hello", "g1", "greet", "default", 1, 4]
+    assert await queued.result(timeout=20) == ["hello", "g1", "greet", "default", 1, 4]
 
 
 async def test_a_job_can_enqueue_further_jobs_through_ctx(client: Client, work: Work) -> None:
@@ -117,7 +117,7 @@ async def test_a_job_can_enqueue_further_jobs_through_ctx(client: Client, work: 
 
     await work(first, second)
     started = await first.options(client=client).enqueue("hi")
-    assert await client.job(await started.result(timeout=5)).result(timeout=5) == "HI"
+    assert await client.job(await started.result(timeout=20)).result(timeout=20) == "HI"
 
 
 async def test_the_idempotency_key_is_the_same_at_every_attempt(client: Client, work: Work) -> None:
@@ -133,7 +133,7 @@ async def test_the_idempotency_key_is_the_same_at_every_attempt(client: Client, 
 
     queued = await charge.options(client=client, backoff=fixed("1ms")).enqueue()
     with pytest.raises(JobFailed):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     assert len(keys) == 2
     assert len(set(keys)) == 1
 

@@ -51,7 +51,7 @@ async def test_code_need_not_be_known_where_the_job_is_enqueued(client: Client, 
     from jobs import func
 
     await work(func(elsewhere, name="elsewhere"), queue_name="other")
-    assert await queued.result(timeout=5) == 2
+    assert await queued.result(timeout=20) == 2
 
 
 async def test_arqs_way_works_by_name_and_keywords(client: Client) -> None:
@@ -77,14 +77,14 @@ async def test_an_id_is_free_again_when_its_job_has_ended(
 ) -> None:
     await work(send)
     first = await client.enqueue("send", Mail(to="a@example.com"), id="daily")
-    await first.result(timeout=5)
+    await first.result(timeout=20)
     assert not (await client.enqueue("send", Mail(to="a@example.com"), id="daily")).duplicate
 
 
 async def test_id_ttl_keeps_it_taken_longer(client: Client, work: Work, send: object) -> None:
     await work(send)
     first = await client.enqueue("send", Mail(to="a@example.com"), id="once", id_ttl="30d")
-    await first.result(timeout=5)
+    await first.result(timeout=20)
     assert (await client.enqueue("send", Mail(to="a@example.com"), id="once")).duplicate
 
 
@@ -123,7 +123,7 @@ async def test_a_delay_and_a_moment(client: Client) -> None:
 async def test_a_delayed_job_runs_when_it_is_due(client: Client, work: Work, send: object) -> None:
     await work(send)
     queued = await client.enqueue("send", Mail(to="a@example.com"), delay="100ms")
-    assert await queued.result(timeout=5) == "to a@example.com"
+    assert await queued.result(timeout=20) == "to a@example.com"
     info = await queued.details()
     assert info.finished_at is not None
     assert info.finished_at - info.enqueued_at >= timedelta(milliseconds=100)

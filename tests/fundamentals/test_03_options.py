@@ -24,7 +24,7 @@ async def attempts_of(
     await work(tell)
     plain = await tell.options(client=client).enqueue()
     called = await tell.options(client=client, attempts=9).enqueue()
-    return [await plain.result(timeout=5), await called.result(timeout=5)]
+    return [await plain.result(timeout=20), await called.result(timeout=20)]
 
 
 async def test_the_framework_gives_three_attempts(client: Client, work: Work) -> None:
@@ -57,7 +57,7 @@ async def test_priority_1_runs_first_and_unset_is_3(client: Client, work: Work) 
         await note.options(client=client, priority=3).enqueue("three"),
     ]
     await work(note, max_jobs=1)
-    await asyncio.gather(*(handle.result(timeout=5) for handle in handles))
+    await asyncio.gather(*(handle.result(timeout=20) for handle in handles))
     assert order == ["one", "unset", "three", "ten"]
 
 
@@ -83,7 +83,7 @@ async def test_a_timeout_ends_an_attempt(client: Client, work: Work) -> None:
 
     await work(slow)
     queued = await slow.options(client=client).enqueue()
-    assert await queued.result(timeout=5) == "attempt 2"
+    assert await queued.result(timeout=20) == "attempt 2"
     first = (await queued.details()).history[0]
     assert first["error"]["type"] == "JobTimedOut"
 
@@ -98,7 +98,7 @@ async def test_expires_refuses_a_late_start_and_keeps_the_arguments(
     await asyncio.sleep(0.01)  # the job's own time runs out; no condition to wait for
     await work(stale)
     with pytest.raises(JobExpired):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     info = await queued.details()
     assert (info.state, info.args) == (State.expired, ["news"])
 
@@ -109,7 +109,7 @@ async def test_keep_completed_by_count(client: Client, work: Work) -> None:
 
     await work(brief, max_jobs=1)
     handles = await client.enqueue_many([brief.request(n) for n in range(5)])
-    await handles[-1].result(timeout=5)
+    await handles[-1].result(timeout=20)
 
     async def two() -> bool:
         return (await client.queue().counts())[State.completed] == 2
@@ -125,7 +125,7 @@ async def test_keep_nothing_still_answers_who_waits(client: Client, work: Work) 
         return "seen"
 
     queued = await gone.options(client=client).enqueue()
-    waiting = asyncio.create_task(queued.result(timeout=5))
+    waiting = asyncio.create_task(queued.result(timeout=20))
     await work(gone)
     assert await waiting == "seen"
 

@@ -34,7 +34,7 @@ async def outcome(client: Client, name: str, **payload: object) -> tuple[State, 
     """Enqueue, wait for the end; the state and how many attempts there were."""
     queued = await client.enqueue(name, payload)
     with suppress(JobFailed):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     info = await queued.details()
     return info.state, len(info.history)
 
@@ -138,7 +138,7 @@ async def test_a_payload_that_no_longer_validates_is_final(client: Client, work:
 
     await work(strict)
     with pytest.raises(JobFailed, match="count: Input should be a valid integer"):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     assert len((await queued.details()).history) == 1
 
 
@@ -163,7 +163,7 @@ async def test_every_attempt_is_kept_with_its_error(client: Client, work: Work) 
     await work(count)
     queued = await client.enqueue("count")
     with pytest.raises(JobFailed, match="Busy: number 3"):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     history = (await queued.details()).history
     assert [entry["outcome"] for entry in history] == ["retried", "retried", "failed"]
     assert [entry["error"]["message"] for entry in history] == ["number 1", "number 2", "number 3"]

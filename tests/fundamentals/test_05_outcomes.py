@@ -22,7 +22,7 @@ async def test_a_skipped_job_is_completed_with_a_reason(
 
     await work(push)
     queued = await client.enqueue("push")
-    assert await queued.result(timeout=5) is None
+    assert await queued.result(timeout=20) is None
     info = await queued.details()
     assert info.state is State.completed
     assert info.history[-1]["outcome"] == "skipped"
@@ -43,7 +43,7 @@ async def test_a_snoozed_job_comes_again_without_using_an_attempt(
 
     await work(wait)
     queued = await client.enqueue("wait")
-    assert await queued.result(timeout=5) == "at last"
+    assert await queued.result(timeout=20) == "at last"
     assert seen == [1, 1, 1]
     outcomes = [entry["outcome"] for entry in (await queued.details()).history]
     assert outcomes == ["snoozed", "snoozed", "completed"]
@@ -57,5 +57,5 @@ async def test_a_job_may_cancel_itself(client: Client, work: Work) -> None:
     await work(publish)
     queued = await client.enqueue("publish")
     with pytest.raises(JobCancelled, match="superseded"):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     assert await queued.state() is State.cancelled

@@ -26,7 +26,7 @@ def double() -> object:
 
 async def test_many_may_wait_for_one_job(client: Client, work: Work, double: object) -> None:
     queued = await client.enqueue("double", {"n": 21})
-    waiting = [asyncio.create_task(queued.result(timeout=5)) for _ in range(10)]
+    waiting = [asyncio.create_task(queued.result(timeout=20)) for _ in range(10)]
     await work(double)
     assert await asyncio.gather(*waiting) == [42] * 10
 
@@ -36,9 +36,9 @@ async def test_a_result_can_be_read_again_and_elsewhere(
 ) -> None:
     await work(double)
     queued = await client.enqueue("double", {"n": 1})
-    assert [await queued.result(timeout=5) for _ in range(2)] == [2, 2]
+    assert [await queued.result(timeout=20) for _ in range(2)] == [2, 2]
     async with Client.connect(redis_url) as other:
-        assert await other.job(queued.id).result(timeout=5) == 2
+        assert await other.job(queued.id).result(timeout=20) == 2
 
 
 async def test_who_waits_too_short_is_told_so_and_may_wait_again(
@@ -48,7 +48,7 @@ async def test_who_waits_too_short_is_told_so_and_may_wait_again(
     with pytest.raises(ResultTimeout, match=r"did not end within 0\.01 s; is a worker serving"):
         await queued.result(timeout=0.01)
     await work(double)
-    assert await queued.result(timeout=5) == 8
+    assert await queued.result(timeout=20) == 8
 
 
 async def test_a_failure_is_raised_with_its_type_message_and_traceback(
@@ -57,7 +57,7 @@ async def test_a_failure_is_raised_with_its_type_message_and_traceback(
     await work(double)
     queued = await client.enqueue("double", {"n": -1})
     with pytest.raises(JobFailed) as raised:
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     error = raised.value
     assert (error.kind, error.message) == ("ValueError", "expected a number from 0")
     assert error.traceback is not None
@@ -72,7 +72,7 @@ async def test_an_unknown_job_is_named(client: Client) -> None:
 async def test_details_tell_everything(client: Client, work: Work, double: object) -> None:
     await work(double)
     queued = await client.enqueue("double", {"n": 5})
-    await queued.result(timeout=5)
+    await queued.result(timeout=20)
     info = await queued.details()
     assert (info.id, info.queue, info.function) == (queued.id, "default", "double")
     assert (info.state, info.result, info.error) == (State.completed, 10, None)
@@ -90,7 +90,7 @@ async def test_arqs_questions_get_arqs_answers(client: Client, work: Work, doubl
     assert definition is not None
     assert definition.args == (5,)
     await work(double)
-    assert await queued.result(timeout=5) == 10
+    assert await queued.result(timeout=20) == 10
     assert await queued.status() is JobStatus.complete
     result = await queued.result_info()
     assert result is not None
@@ -106,7 +106,7 @@ async def test_a_result_that_is_no_json_is_left_out_and_the_job_is_completed(
 
     await work(odd)
     queued = await client.enqueue("odd")
-    assert await queued.result(timeout=5) is None
+    assert await queued.result(timeout=20) is None
     info = await queued.details()
     assert info.state is State.completed
     assert "unstored" in info.history[-1]

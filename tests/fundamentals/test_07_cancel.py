@@ -17,7 +17,7 @@ async def test_a_waiting_and_a_delayed_job_are_cancelled_where_they_are(client: 
     assert await waiting.cancel("not needed") is State.waiting
     assert await delayed.cancel() is State.delayed
     with pytest.raises(JobCancelled, match="not needed"):
-        await waiting.result(timeout=5)
+        await waiting.result(timeout=20)
     assert await delayed.state() is State.cancelled
 
 
@@ -37,7 +37,7 @@ async def test_a_running_job_is_stopped_and_may_clean_up(client: Client, work: W
     await started.wait()
     assert await queued.cancel() is State.active
     with pytest.raises(JobCancelled):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     assert cleaned.is_set()
 
 
@@ -52,8 +52,8 @@ async def test_abort_is_arqs_word_and_waits_for_the_end(client: Client, work: Wo
     await work(long)
     queued = await client.enqueue("long")
     await started.wait()
-    assert await queued.abort(timeout=5)
-    assert not await client.job("unknown").abort(timeout=5)
+    assert await queued.abort(timeout=20)
+    assert not await client.job("unknown").abort(timeout=20)
 
 
 async def test_an_ended_or_unknown_job_stays_as_it_is(client: Client, work: Work) -> None:
@@ -63,7 +63,7 @@ async def test_an_ended_or_unknown_job_stays_as_it_is(client: Client, work: Work
 
     await work(quick)
     queued = await client.enqueue("quick")
-    await queued.result(timeout=5)
+    await queued.result(timeout=20)
     assert await queued.cancel() is State.completed
-    assert await queued.result(timeout=5) == 1
+    assert await queued.result(timeout=20) == 1
     assert await client.job("unknown").cancel() is None

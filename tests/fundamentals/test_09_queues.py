@@ -22,7 +22,7 @@ async def test_one_worker_serves_the_queues_of_its_functions(client: Client, wor
     worker = await work(mail, shrink)
     assert sorted(worker.queues) == ["email", "images"]
     handles = [await client.enqueue(name) for name in ("mail", "shrink")]
-    assert [await handle.result(timeout=5) for handle in handles] == ["email", "images"]
+    assert [await handle.result(timeout=20) for handle in handles] == ["email", "images"]
     assert await client.queues() == ["email", "images"]
 
 
@@ -41,7 +41,7 @@ async def test_concurrency_is_per_queue_and_worker(client: Client, work: Work) -
         await client.enqueue("busy", queue=name) for name in ("narrow", "wide") for _ in range(12)
     ]
     await work(busy, queues=[Queue("narrow", concurrency=2), Queue("wide", concurrency=6)])
-    await asyncio.gather(*(handle.result(timeout=5) for handle in handles))
+    await asyncio.gather(*(handle.result(timeout=20) for handle in handles))
     assert most == {"narrow": 2, "wide": 6}
 
 
@@ -56,7 +56,7 @@ async def test_a_rate_holds_over_all_workers_and_drops_nothing(client: Client, w
     began = time.monotonic()
     for _ in range(2):
         await work(call)
-    await asyncio.gather(*(handle.result(timeout=5) for handle in handles))
+    await asyncio.gather(*(handle.result(timeout=20) for handle in handles))
     assert len(starts) == 12
     # Five in each 200 ms: the eleventh may not be claimed before 400 ms after the first.
     assert sorted(starts)[10] - began >= 0.39
@@ -102,7 +102,7 @@ async def test_a_job_that_nobody_knows_is_parked_and_runs_when_somebody_does(
     await wait_until(parked, description="the job is parked, not failed")
     await first.close()
     await work(func(new, name="new"))
-    assert await queued.result(timeout=5) == 2
+    assert await queued.result(timeout=20) == 2
 
 
 async def test_the_workers_of_a_queue_are_listed(client: Client, work: Work) -> None:

@@ -18,7 +18,7 @@ async def test_counts_and_times_of_the_last_hour(client: Client, work: Work) -> 
     for good in (True, True, False):
         queued = await client.enqueue("flaky", {"good": good})
         try:
-            await queued.result(timeout=5)
+            await queued.result(timeout=20)
         except JobFailed:
             assert not good
     figures = await client.queue().metrics()

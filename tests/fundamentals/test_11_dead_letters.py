@@ -20,7 +20,7 @@ async def test_from_failure_to_dead_letter_and_back(client: Client, work: Work) 
     await work(charge)
     queued = await charge.options(client=client, id="order:7").enqueue(995)
     with pytest.raises(JobFailed, match="the bank is away"):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
 
     billing = client.queue("billing")
     (dead,) = await billing.jobs(State.failed)
@@ -28,7 +28,7 @@ async def test_from_failure_to_dead_letter_and_back(client: Client, work: Work) 
 
     broken = False
     assert await billing.retry(["order:7", "unknown"]) == [State.failed, None]
-    assert await queued.result(timeout=5) == "charged 995, attempt 1"
+    assert await queued.result(timeout=20) == "charged 995, attempt 1"
     outcomes = [entry["outcome"] for entry in (await queued.details()).history]
     assert outcomes == ["retried", "failed", "completed"]
     assert await billing.jobs(State.failed) == []
@@ -43,7 +43,7 @@ async def test_dead_letters_come_newest_first_and_in_pages(client: Client, work:
     handles = await client.enqueue_many([always.request(n) for n in range(3)])
     for handle in handles:
         with pytest.raises(JobFailed):
-            await handle.result(timeout=5)
+            await handle.result(timeout=20)
     queue = client.queue()
     newest_first = {info.args[0] for info in await queue.jobs(State.failed, count=2)}
     rest = [info.args[0] for info in await queue.jobs(State.failed, start=2)]

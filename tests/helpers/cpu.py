@@ -225,12 +225,20 @@ def do_hold(value: Any) -> str:
     """Note that it began, wait, and note how it ended."""
     only_in_a_process()
     mark = Path(value)
-    mark.write_text(f"{os.getpid()}")
     try:
+        mark.write_text(f"{os.getpid()}")
         time.sleep(60)
     finally:
         mark.with_suffix(".cleaned").touch()
     return "held"
+
+
+def do_miss(value: Any) -> str:
+    """Holds, and does not hear the first signal."""
+    only_in_a_process()
+    hears = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, hears))
+    return do_hold(value)
 
 
 def do_stubborn(value: Any) -> None:

@@ -12,7 +12,7 @@ from jobs.errors import JobNotFound
 async def end(queued: Job[Any]) -> JobInfo:
     """The job when it has ended."""
     with suppress(JobFailed):
-        await queued.result(timeout=5)
+        await queued.result(timeout=20)
     return await queued.details()
 
 

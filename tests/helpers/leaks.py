@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.helpers.waiting import wait_until, wait_until_sync
 
-GRACE_S = 1.0
+GRACE_S = 5.0
 """How long leftovers may need to end by themselves: closing transports, dying children."""
 
 HELPERS_OF_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")

@@ -9,13 +9,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 POLL_S = 0.005
+WAIT_S = 20.0
+"""Long, for a busy machine: a wait ends with its condition, so only a failure takes longer."""
 
 
 async def wait_until(
     predicate: Callable[[], Any | Awaitable[Any]],
     *,
     description: str,
-    timeout: float = 5.0,
+    timeout: float = WAIT_S,
     poll: float = POLL_S,
 ) -> Any:
     """Wait until the predicate, plain or async, returns something true, and return that.
@@ -23,7 +25,7 @@ async def wait_until(
     Args:
         predicate: asked every `poll` seconds, and once more after the last wait.
         description: what is waited for, in words: "the job is completed".
-        timeout: seconds; default 5.
+        timeout: seconds; default `WAIT_S`.
         poll: seconds between two questions; default 0.005.
 
     Raises AssertionError with the description and the last answer when the time is over.
@@ -45,7 +47,7 @@ def wait_until_sync(
     predicate: Callable[[], Any],
     *,
     description: str,
-    timeout: float = 5.0,
+    timeout: float = WAIT_S,
     poll: float = POLL_S,
 ) -> Any:
     """The same as `wait_until` for a test without a loop; the predicate is a plain function."""

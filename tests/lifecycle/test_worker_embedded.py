@@ -55,8 +55,8 @@ async def names(redis: Redis) -> int:
 async def test_it_works_and_leaves_no_connection(redis_url: str, redis_client: Redis) -> None:
     before = await names(redis_client)
     async with Client.connect(redis_url) as client, running(redis_url):
-        assert await (await double.options(client=client).enqueue(21)).result(timeout=5) == 42
-        name = await (await in_a_thread.options(client=client).enqueue()).result(timeout=5)
+        assert await (await double.options(client=client).enqueue(21)).result(timeout=20) == 42
+        name = await (await in_a_thread.options(client=client).enqueue()).result(timeout=20)
         assert name.startswith("jobs-function")
 
     async def back() -> bool:
@@ -107,13 +107,13 @@ async def test_borrowed_signal_handlers_are_given_back(redis_url: str) -> None:
 async def test_two_workers_share_a_loop(redis_url: str) -> None:
     async with Client.connect(redis_url) as client, running(redis_url), running(redis_url):
         made = [await double.options(client=client).enqueue(n) for n in range(20)]
-        assert [await one.result(timeout=5) for one in made] == [2 * n for n in range(20)]
+        assert [await one.result(timeout=20) for one in made] == [2 * n for n in range(20)]
 
 
 async def test_a_given_pool_stays_open(redis_url: str) -> None:
     async with Client.connect(redis_url) as client:
         async with running(redis_url, redis_pool=client):
-            assert await (await double.options(client=client).enqueue(1)).result(timeout=5) == 2
+            assert await (await double.options(client=client).enqueue(1)).result(timeout=20) == 2
         assert await client.ping()
 
 
@@ -139,7 +139,7 @@ async def test_queues_come_from_functions_and_from_the_list(redis_url: str) -> N
     async with Client.connect(redis_url) as client, running(redis_url, queues=served) as worker:
         assert sorted(worker.queues) == ["embedded", "other"]
         made = await double.options(queue="other", client=client).enqueue(4)
-        assert await made.result(timeout=5) == 8
+        assert await made.result(timeout=20) == 8
 
 
 async def test_a_stop_that_comes_before_the_first_step_counts(redis_url: str) -> None:
@@ -151,6 +151,6 @@ async def test_a_stop_that_comes_before_the_first_step_counts(redis_url: str) ->
     )
     task = asyncio.create_task(worker.async_run())
     worker.stop()
-    done, _ = await asyncio.wait([task], timeout=5)
+    done, _ = await asyncio.wait([task], timeout=20)
     await worker.close()
     assert done, "it ran on as if nobody had asked"

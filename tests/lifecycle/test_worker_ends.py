@@ -16,8 +16,8 @@ from tests.helpers.proxy import Proxy
 from tests.helpers.servers import MakeServer, Server
 from tests.helpers.waiting import wait_until_sync
 
-AT_ONCE_S = 1.0
-"""An idle worker has nothing to wait for."""
+AT_ONCE_S = 3.0
+"""An idle worker has nothing to wait for, not even the end of its wait at the server."""
 
 AWAY_S = 12.0
 """With the server gone: the time for last acks and for the goodbye, both in vain."""
