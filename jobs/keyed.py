@@ -9,7 +9,7 @@ from jobs import registry
 from jobs.durations import to_ms
 from jobs.errors import InvalidOption
 from jobs.store.queue import Flow, Once
-from jobs.uniqueness import Unique, check_conflict, group_key, named_key, unique_key
+from jobs.uniqueness import Unique, check_conflict, group_key, key_of, named_key, unique_key
 
 _UNTIL_END = Once.unfinished, 0, 0
 
@@ -52,10 +52,8 @@ def flow_for(
             return function.signature.by_name(args, kwargs)
         return {str(at): value for at, value in enumerate(args)} | dict(kwargs)
 
-    key = ""
-    if given.get("key") is not None:
-        key = group_key(lambda _: given["key"], name, dict)
-    elif by is not None:
+    key = key_of(given.get("key"))
+    if by is not None and given.get("key") is None:
         key = group_key(by, name, arguments)
     own, once = _own(unique, name, given, arguments)
     return Flow(key, key, own, *once) if key or own else None

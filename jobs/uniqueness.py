@@ -19,6 +19,8 @@ By = Fields | Callable[[Mapping[str, Any]], Any]
 #: What a call does when another job has the key.
 CONFLICTS = ("return", "ignore", "raise", "replace", "cancel")
 MAX_KEY_BYTES = 200
+#: So many characters have no more bytes than that.
+SHORT_KEY = MAX_KEY_BYTES // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def unique_key(unique: Unique, function: str, arguments: Callable[[], Mapping[st
         InvalidOption: the key is not text that can be one.
     """
     if unique.key is not None:
-        return named_key(function, unique.key)
+        return named_key(function, str(unique.key))
     values = find(unique.by, function, arguments())
     return f"{function}:{sha256(to_json(values, fallback=repr)).hexdigest()[:32]}"
 
@@ -120,6 +122,17 @@ def group_key(by: By, function: str, arguments: Callable[[], Mapping[str, Any]])
         InvalidPayload: a field that makes the key is not there.
     """
     found = find(by, function, arguments())
+    return key_of(found)
+
+
+def key_of(found: Any) -> str:
+    """The text of a key that is a value or a tuple of them; "" for none (a value of None).
+
+    Raises:
+        InvalidOption: it is not printable text.
+    """
+    if isinstance(found, str):
+        return _text(found)
     values = found if isinstance(found, tuple) else (found,)
     if all(value is None for value in values):
         return ""
@@ -181,9 +194,9 @@ def _field(path: str, function: str, arguments: Mapping[str, Any]) -> Any:
     return value
 
 
-def _text(key: object) -> str:
+def _text(key: str) -> str:
     """A key as it is stored: long ones by their hash."""
-    text = str(key)
-    if not text.isprintable():
-        raise InvalidOption(f"a key is printable text, not {text!r}")
-    return text if len(text.encode()) <= MAX_KEY_BYTES else sha256(text.encode()).hexdigest()
+    if not key.isprintable():
+        raise InvalidOption(f"a key is printable text, not {key!r}")
+    is_short = len(key) <= SHORT_KEY or len(key.encode()) <= MAX_KEY_BYTES
+    return key if is_short else sha256(key.encode()).hexdigest()
