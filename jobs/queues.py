@@ -174,8 +174,7 @@ class QueueView(QueueControl):
     async def limits(self) -> LimitsInfo:
         """The rules of the queue's limits, and how they stand."""
         rules = await limits.read_rules(self._client, self._keys)
-        shared = any("@" in text for text in rules.values())
-        keys = queue_keys(self.name, self._prefix, shared=shared)
+        keys = queue_keys(self.name, self._prefix, shared=limits.are_shared(rules))
         gates = await limits.read_gates(self._client, keys)
         closed_ms = await limits.closed_until(self._client, keys)
         return LimitsInfo(self.name, rules, gates, closed_ms)

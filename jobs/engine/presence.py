@@ -7,7 +7,7 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +47,7 @@ class Presence:
         producers: by the names of their queues, with the queues' `keys`.
         watch: knows how late the loop is.
         functions: the names of what the worker can run.
+        fallbacks: the queues of which it runs every job.
         server: kind and version of the server.
         stale_ms: the worker counts as dead when it was not heard of for so long.
     """
@@ -59,11 +60,13 @@ class Presence:
         watch: LoopWatch,
         *,
         functions: Iterable[str],
+        fallbacks: Collection[str],
         server: str,
         stale_ms: int,
     ) -> None:
         self._worker = worker
         self._producers, self._keys, self._watch = producers, keys, watch
+        self._fallbacks = fallbacks
         self._stale_ms = stale_ms
         self._lag_ms = 0
         self._told: dict[str, dict[str, Any]] = {}
@@ -91,6 +94,7 @@ class Presence:
         now_ms, now_s = clock.now_ms(), clock.mono()
         begun = (run for run in runs if run.task is not None)
         self._told[queue] = data = self._fixed | {
+            "fallback": queue in self._fallbacks,
             "running": len(runs),
             "jobs": [
                 {

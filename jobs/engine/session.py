@@ -98,6 +98,7 @@ class Session:
             self.keys,
             self._leases.watch,
             functions=setup.bench.functions,
+            fallbacks=setup.bench.fallbacks,
             server=setup.server,
             stale_ms=_stale_ms(setup),
         )
@@ -124,7 +125,7 @@ class Session:
             self.helm.turn(Mode.quiet)
 
     def _keys(self, name: str) -> QueueKeys:
-        shared = any("@" in rules for rules in self._rules[name].values())
+        shared = limits.are_shared(self._rules[name])
         return queue_keys(name, self.setup.client.prefix, shared=shared)
 
     def _producer(self, name: str) -> Producer:

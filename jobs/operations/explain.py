@@ -311,7 +311,8 @@ def _mood(worker: WorkerInfo) -> str:
 
 
 def _knows(worker: WorkerInfo, function: str) -> bool:
-    return "functions" not in worker.data or function in worker.data["functions"]
+    data = worker.data
+    return "functions" not in data or function in data["functions"] or bool(data.get("fallback"))
 
 
 # -- place and time ------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from jobs.keys import QueueKeys
 from jobs.store._script import MAX_ITEMS, AsyncCommands, script
+from jobs.store.pausing import PAUSED
 
 #: Instead of ms of ageing: leave it as it is.
 SAME_AGEING = -1
@@ -45,6 +46,11 @@ async def read_rules(client: AsyncCommands, keys: QueueKeys) -> dict[str, str]:
     flat = await client.execute_command("HGETALL", keys.limits)
     pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
     return {scope.decode(): text.decode() for scope, text in pairs}
+
+
+def are_shared(rules: Mapping[str, str]) -> bool:
+    """Whether one of the rules is a limit that other queues share."""
+    return any("@" in text for scope, text in rules.items() if not scope.startswith(PAUSED))
 
 
 class Gate(NamedTuple):

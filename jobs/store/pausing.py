@@ -10,7 +10,8 @@ from pydantic_core import from_json
 from jobs.keys import QueueKeys
 from jobs.store._script import AsyncCommands, script
 
-_FUNCTION = "p:"
+#: Before the name of a paused function, among the rules of limits.
+PAUSED = "p:"
 
 
 class Note(NamedTuple):
@@ -48,7 +49,7 @@ async def pauses(client: AsyncCommands, keys: QueueKeys) -> dict[str, Note]:
     pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
     scopes = {scope.decode(): text for scope, text in pairs}
     found = {"": paused} if paused else {}
-    found |= {s.removeprefix(_FUNCTION): t for s, t in scopes.items() if s.startswith(_FUNCTION)}
+    found |= {s.removeprefix(PAUSED): t for s, t in scopes.items() if s.startswith(PAUSED)}
     return {name: read_note(text) for name, text in found.items()}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs import Client, Fleet, Queue, State, func
+from jobs import Client, Context, Fleet, Queue, State, func
 from jobs.errors import JobNotFound
 from jobs.keys import queue_keys
 from jobs.limits import Limit
@@ -69,6 +69,18 @@ async def test_no_live_worker_has_the_function(client: Client, redis_url: str) -
         await wait_until(parked, description="it is parked")
         told = await client.job("typo").explain()
     assert told.summary == "it is parked: no function 'akt' is registered in this worker"
+
+
+async def test_a_fallback_has_every_function_of_its_queue(client: Client, redis_url: str) -> None:
+    queue = Queue("default")
+
+    @queue.fallback
+    async def anything(ctx: Context) -> None: ...
+
+    async with running(redis_url, autorun=False, functions=[anything]):
+        await working(client)
+        told = await (await client.enqueue("akt")).explain()
+    assert codes(told) == ["workers_quiet"]
 
 
 async def test_workers_that_are_quiet(client: Client, redis_url: str) -> None:

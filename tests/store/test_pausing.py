@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from jobs.codec import encode_body
 from jobs.store import pausing
+from jobs.store.limits import are_shared
 from jobs.store.pausing import Note
 from jobs.store.queue import Entry
 from tests.helpers.keyspace import untyped
@@ -103,3 +104,8 @@ async def test_many_jobs_of_a_paused_function_all_come_back(steps: Steps) -> Non
 async def test_a_note_of_another_hand_is_the_reason_itself(steps: Steps) -> None:
     await untyped(steps.client).hset(steps.keys.config, "paused", "maintenance")
     assert await pauses(steps) == {"": Note("maintenance", 0)}
+
+
+def test_the_reason_of_a_pause_is_no_shared_limit() -> None:
+    assert are_shared({"f:push": "r2/3600000@stripe"})
+    assert not are_shared({"f:push": "r2/3600000", "p:push": "told by ops@example.org"})
