@@ -7,14 +7,21 @@ end
 local function first_of(group, most)
   return redis.call('ZRANGEBYLEX', grouped, '[' .. group .. '\1', '(' .. group .. '\2', 'LIMIT', 0, most)
 end
--- a blocked group is looked at again when another job is its first one: what blocks it may be a limit
--- of the one that was
-local function give_turn(group, score)
-  local turn = tonumber(redis.call('ZSCORE', turns, group) or '-inf')
-  local is_first = turn == BLOCKED and string.sub(first_of(group, 1)[1], #group + 2, #group + 9) == struct.pack('>d', score)
-  if is_first or turn == -BLOCKED or (turn ~= BLOCKED and score < turn) then
-    redis.call('ZADD', turns, string.format('%.17g', score), group)
+-- gives groups, each with the place of its first new job, their turns. A blocked group is looked at again
+-- when another job is its first one: what blocks it may be a limit of the one that was
+local function give_turns(places_of)
+  local groups, scores = {}, {}
+  for group in pairs(places_of) do groups[#groups + 1] = group end
+  local had = redis.call('ZMSCORE', turns, unpack(groups))
+  for n, group in ipairs(groups) do
+    local turn, score = tonumber(had[n] or '-inf'), places_of[group]
+    local is_first = turn == BLOCKED and string.sub(first_of(group, 1)[1], #group + 2, #group + 9) == struct.pack('>d', score)
+    if is_first or turn == -BLOCKED or (turn ~= BLOCKED and score < turn) then
+      scores[#scores + 1] = score
+      scores[#scores + 1] = group
+    end
   end
+  if #scores > 0 then redis.call('ZADD', turns, unpack(scores)) end
 end
 -- makes jobs, given as id and record, wait at the places that their records say
 local function line_up_all(jobs)
@@ -24,7 +31,7 @@ local function line_up_all(jobs)
     local priority, _, _, _, _, flags, sequence = unpack_record(packed)
     local score, group = score_of(priority, flags, sequence), flow_of(packed)
     if group == '' then
-      alone[#alone + 1] = string.format('%.17g', score)
+      alone[#alone + 1] = score
       alone[#alone + 1] = id
     else
       members[#members + 1] = 0
@@ -34,7 +41,7 @@ local function line_up_all(jobs)
   end
   if #alone > 0 then redis.call('ZADD', ready, unpack(alone)) end
   if #members > 0 then redis.call('ZADD', grouped, unpack(members)) end
-  for group, score in pairs(first) do give_turn(group, score) end
+  if next(first) then give_turns(first) end
 end
 local function line_up(id, packed)
   line_up_all({id, packed})
