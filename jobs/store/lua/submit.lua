@@ -14,14 +14,15 @@
 -- include: time record tell wake drop state place vacate add
 local FIELDS = 12
 local FOREVER = math.huge
-local ids, keys = {}, {}
+local ids, keys, has_keys = {}, {}, false
 for i = rest, #ARGV, FIELDS do
-  ids[#ids + 1] = ARGV[i]
-  keys[#keys + 1] = ARGV[i + 8]
+  local n = #ids + 1
+  ids[n], keys[n] = ARGV[i], ARGV[i + 8]
+  has_keys = has_keys or keys[n] ~= ''
 end
 local held = redis.call('HMGET', body, unpack(ids))
 local reserved = redis.call('EXISTS', taken) == 1 and redis.call('ZMSCORE', taken, unpack(ids)) or {}
-local owners = redis.call('HMGET', unique, unpack(keys))
+local owners = has_keys and redis.call('HMGET', unique, unpack(keys)) or {}
 local switches = redis.call('HMGET', config, 'listened', 'ageing', 'flow')
 listening = tonumber(switches[1] or '0') > now
 ageing = tonumber(switches[2] or '0')
@@ -35,7 +36,7 @@ local function is_held(n, id, data, ttl)
   if held[n] and (ttl < 0 or kept or not has_ended(id)) then return '=' end
 end
 local function until_of(mode, ms)
-  return (mode == 't' or mode == 'd') and now + ms or FOREVER
+  return (mode == 't' or mode == 'd') and now + ms or 'inf'
 end
 -- the id of the job that has a unique key, unless its time is over, its job is gone, or the quiet
 -- time is over at whose end it runs
@@ -84,8 +85,7 @@ for n, id in ipairs(ids) do
     local tail
     if group ~= '' or own ~= '' then
       has_tails = true
-      tail = table.concat({group, key, own, ''}, '\0')
-      if mode == 'n' then tail = tail .. 'n\0' end
+      tail = group .. '\0' .. key .. '\0' .. own .. (mode == 'n' and '\0n\0' or '\0')
     end
     local delay = tonumber(ARGV[at + 3])
     add(id, data, tonumber(ARGV[at + 2]), mode == 'p' and ms or delay, tonumber(ARGV[at + 4]), tail)
@@ -97,7 +97,7 @@ for n, id in ipairs(ids) do
       took[own] = id
       owned[#owned + 1] = own
       owned[#owned + 1] = id
-      times[#times + 1] = string.format('%.17g', until_of(mode, ms))
+      times[#times + 1] = until_of(mode, ms)
       times[#times + 1] = own
     end
   end

@@ -42,34 +42,35 @@ end
 local function aged(priority, sequence)
   return now + (priority - 1) * ageing + sequence % 2048 / 2048
 end
--- `join`: puts jobs with tails into their lines; only scripts that know groups have it
-local function write_lined(first, join)
-  local records, scores, joining = {}, {}, {}
-  for _, job in ipairs(lined) do
-    local id, priority, place, tail = unpack(job)
+-- `line_up_all`: puts jobs with tails into their lines; only scripts that know groups have it
+local function write_lined(first, line_up_all)
+  local records, alone, ids, scores, groups = {}, {}, {}, {}, {}
+  local flags = ageing > 0 and AGED or 0
+  for n = 1, #lined do
+    local id, priority, place, tail = unpack(lined[n])
     local sequence = ageing > 0 and aged(priority, first + place) or first + place
-    local packed = pack_record(priority, 0, 0, 0, 0, ageing > 0 and AGED or 0, sequence, now, 0, tail)
-    records[#records + 1] = id
-    records[#records + 1] = packed
-    if tail and join then
-      joining[#joining + 1] = id
-      joining[#joining + 1] = packed
+    local score = score_of(priority, flags, sequence)
+    records[2 * n - 1] = id
+    records[2 * n] = pack_record(priority, 0, 0, 0, 0, flags, sequence, now, 0, tail)
+    if tail then
+      local at = #ids + 1
+      ids[at], scores[at], groups[at] = id, score, string.sub(tail, 1, string.find(tail, '\0', 1, true) - 1)
     else
-      scores[#scores + 1] = string.format('%.17g', ageing > 0 and sequence or priority * SPAN + sequence)
-      scores[#scores + 1] = id
+      alone[#alone + 1] = score
+      alone[#alone + 1] = id
     end
   end
   redis.call('HSET', record, unpack(records))
-  if #scores > 0 then redis.call('ZADD', ready, unpack(scores)) end
-  if #joining > 0 then join(joining) end
+  if #alone > 0 then redis.call('ZADD', ready, unpack(alone)) end
+  if #ids > 0 then line_up_all(ids, scores, groups) end
   ring()
 end
-local function write_added(join)
+local function write_added(line_up_all)
   if #bodies == 0 then return end
   redis.call('HSET', body, unpack(bodies))
   local first = redis.call('HINCRBY', config, 'sequence', number) - number
   if #due > 0 then write_due(first) end
-  if #lined > 0 then write_lined(first, join) end
+  if #lined > 0 then write_lined(first, line_up_all) end
   if #readied > 0 then
     for i = 1, #readied, 2 do readied[i] = readied[i] + first end
     redis.call('ZADD', ready, unpack(readied))

@@ -17,35 +17,21 @@ local function note_rate(number)
   redis.call('LPUSH', rate, unpack(times))
   redis.call('LTRIM', rate, 0, rate_limit - 1)
 end
-local function tail_with(packed, held)
-  local tail = tail_of(packed)
-  if tail == '' and #held == 0 then return '' end
-  local group, key, own = flow_of(packed)
-  local gates = #held > 0 and table.concat(held, '\0') .. '\0' or ''
-  return table.concat({group, key, own, gates}, '\0')
-end
 -- `jobs`: what was chosen by `take`, with the places that each will hold; nil on the plain way
-local function lease(asked, scores, reply, jobs)
+local function lease(asked, scores, stored, packed, jobs, reply)
   local ids, tokens, records, deadlines = {}, {}, {}, {}
   local deadline, held_by = text_of(now + lease_ms), {}
-  local stored = redis.call('HMGET', body, unpack(asked))
-  local packed = redis.call('HMGET', record, unpack(asked))
   local last = redis.call('HINCRBY', config, 'token', #asked) - #asked
   local leased, at = 0, #reply
   for n = 1, #asked do
     if stored[n] then
       local id, score = asked[n], scores[n]
       local priority, failures, losses, interruptions, flags = math.floor(score / SPAN), 0, 0, 0, 0
-      local tail
-      local _
+      local tail, _ = jobs and jobs[n].tail
       local sequence, available = score % SPAN, enqueued_at(stored[n])
       if packed[n] then
         priority, _, failures, losses, interruptions, flags, sequence, available = unpack_record(packed[n])
-        if #packed[n] > RECORD_BYTES or jobs and #jobs[n].held > 0 then
-          tail = jobs and tail_with(packed[n], jobs[n].held) or tail_of(packed[n])
-        end
-      elseif jobs and #jobs[n].held > 0 then
-        tail = tail_with(nil, jobs[n].held)
+        tail = tail or tail_of(packed[n])
       end
       local fresh = pack_record(priority, last + n, failures, losses, interruptions, flags, sequence, available, #stored[n], tail)
       leased = leased + 1
@@ -85,15 +71,16 @@ local function claim(want, reply)
   is_open = most > 0
   reply[4] = wait
   if most == 0 then return {}, {} end
-  local asked, scores, jobs = {}, {}, nil
+  local asked, scores, stored, packed, jobs = {}, {}, {}, {}, nil
   if has_flow then
     jobs = tools.take(most)
-    for n, job in ipairs(jobs) do asked[n], scores[n] = job.id, job.score end
+    for n, job in ipairs(jobs) do asked[n], scores[n], stored[n], packed[n] = job.id, job.score, job.stored, job.packed end
   else
     local popped = redis.call('ZPOPMIN', ready, most)
     for n = 1, #popped / 2 do asked[n], scores[n] = popped[2 * n - 1], tonumber(popped[2 * n]) end
   end
   if #asked == 0 then return {}, {} end
+  if not jobs then stored, packed = redis.call('HMGET', body, unpack(asked)), redis.call('HMGET', record, unpack(asked)) end
   note_rate(#asked)
-  return lease(asked, scores, reply, jobs)
+  return lease(asked, scores, stored, packed, jobs, reply)
 end

@@ -57,17 +57,23 @@ end
 -- itself: in its group it could stand behind those that wait for it
 local function let_go(id, packed, ends)
   local group, key, own, gates = flow_of(packed)
+  if ends and own ~= '' then freed.keys[#freed.keys + 1] = {own = own, id = id, follows = string.sub(gates, 1, 2) == 'n\0'} end
+  if gates == '' then return packed end
+  if ends then
+    for gate in string.gmatch(gates, '[^%z]+') do
+      if gate ~= 'n' then free_gate(gate, id) end
+    end
+    return string.sub(packed, 1, #packed - #gates)
+  end
   local left = {}
   for gate in string.gmatch(gates, '[^%z]+') do
     local kind = string.sub(gate, 1, 2)
-    if gate ~= 'n' and (ends or (kind ~= 'o:' and kind ~= 'u:')) then
+    if gate ~= 'n' and kind ~= 'o:' and kind ~= 'u:' then
       free_gate(gate, id)
-    elseif not ends then
+    else
       left[#left + 1] = gate .. '\0'
       if gate ~= 'n' then group = '' end
     end
   end
-  if ends and own ~= '' then freed.keys[#freed.keys + 1] = {own = own, id = id, follows = string.sub(gates, 1, 2) == 'n\0'} end
-  if gates == '' then return packed end
   return string.sub(packed, 1, RECORD_BYTES) .. table.concat({group, key, own, table.concat(left)}, '\0')
 end

@@ -118,41 +118,6 @@ end
 local function holds(marked, gate)
   return string.find('\0' .. marked, '\0' .. gate .. '\0', 1, true) ~= nil
 end
--- the gate at which a job must wait, and the order that it must keep there. All gates are looked at:
--- those that are open are for others then (see open_gates)
-local function closed_gate(gates, marked)
-  local closed, first
-  for gate, mine in pairs(gates) do
-    if places(gate, mine) <= 0 then closed = gate end
-    local order = order_gate(gate, mine)
-    if order and not holds(marked, order) then
-      if places(order, {{kind = 'c', limit = 1}}) <= 0 then closed = closed or order end
-      if not first or string.sub(gate, 1, 2) == 'k:' then first = order end
-    end
-  end
-  return closed, first
-end
-local function pass(gates, marked)
-  local held, rated = {}, {}
-  for gate in string.gmatch(marked, '[^%z]+') do
-    if gate ~= 'n' then held[#held + 1] = gate end
-  end
-  for gate, mine in pairs(gates) do
-    free[gate] = free[gate] - 1
-    local order = order_gate(gate, mine)
-    if order and not holds(marked, order) then
-      held[#held + 1] = order
-      free[order] = free[order] - 1
-    end
-    local counts_places
-    for _, rule in ipairs(mine) do
-      if rule.kind == 'r' then rated[gate] = true end
-      if rule.kind == 'c' then counts_places = true end
-    end
-    if counts_places then held[#held + 1] = gate end
-  end
-  return held, rated
-end
 -- when a rate may open that this call has used up: when the oldest start that it counts is forgotten;
 -- of the ends of another queue's jobs nobody tells this one
 local function next_opening(gate)

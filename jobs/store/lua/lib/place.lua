@@ -7,37 +7,44 @@ end
 local function first_of(group, most)
   return redis.call('ZRANGEBYLEX', grouped, '[' .. group .. '\1', '(' .. group .. '\2', 'LIMIT', 0, most)
 end
--- a blocked group is looked at again when another job is its first one: what blocks it may be a limit
--- of the one that was
-local function give_turn(group, score)
-  local turn = tonumber(redis.call('ZSCORE', turns, group) or '-inf')
-  local is_first = turn == BLOCKED and string.sub(first_of(group, 1)[1], #group + 2, #group + 9) == struct.pack('>d', score)
-  if is_first or turn == -BLOCKED or (turn ~= BLOCKED and score < turn) then
-    redis.call('ZADD', turns, string.format('%.17g', score), group)
+-- gives groups, each with the place of its first new job, their turns. A blocked group is looked at again
+-- when another job is its first one: what blocks it may be a limit of the one that was
+local function give_turns(places_of)
+  local groups, scores = {}, {}
+  for group in pairs(places_of) do groups[#groups + 1] = group end
+  local had = redis.call('ZMSCORE', turns, unpack(groups))
+  for n, group in ipairs(groups) do
+    local turn, score = tonumber(had[n] or '-inf'), places_of[group]
+    local is_first = turn == BLOCKED and string.sub(first_of(group, 1)[1], #group + 2, #group + 9) == struct.pack('>d', score)
+    if is_first or turn == -BLOCKED or (turn ~= BLOCKED and score < turn) then
+      scores[#scores + 1] = score
+      scores[#scores + 1] = group
+    end
   end
+  if #scores > 0 then redis.call('ZADD', turns, unpack(scores)) end
 end
--- makes jobs, given as id and record, wait at the places that their records say
-local function line_up_all(jobs)
+-- makes jobs wait at their places, each in its group ('' for none)
+local function line_up_all(ids, scores, groups)
   local alone, members, first = {}, {}, {}
-  for n = 1, #jobs, 2 do
-    local id, packed = jobs[n], jobs[n + 1]
-    local priority, _, _, _, _, flags, sequence = unpack_record(packed)
-    local score, group = score_of(priority, flags, sequence), flow_of(packed)
+  for n = 1, #ids do
+    local id, score, group = ids[n], scores[n], groups[n]
     if group == '' then
-      alone[#alone + 1] = string.format('%.17g', score)
-      alone[#alone + 1] = id
+      local at = #alone
+      alone[at + 1], alone[at + 2] = score, id
     else
-      members[#members + 1] = 0
-      members[#members + 1] = member_of(group, score, id)
-      first[group] = math.min(first[group] or score, score)
+      local at = #members
+      members[at + 1], members[at + 2] = 0, member_of(group, score, id)
+      if score < (first[group] or math.huge) then first[group] = score end
     end
   end
   if #alone > 0 then redis.call('ZADD', ready, unpack(alone)) end
   if #members > 0 then redis.call('ZADD', grouped, unpack(members)) end
-  for group, score in pairs(first) do give_turn(group, score) end
+  if next(first) then give_turns(first) end
 end
+-- makes a job wait at the place that its record says
 local function line_up(id, packed)
-  line_up_all({id, packed})
+  local priority, _, _, _, _, flags, sequence = unpack_record(packed)
+  line_up_all({id}, {score_of(priority, flags, sequence)}, {(flow_of(packed))})
 end
 -- takes a job that does not run out of the set in which it stands: its state, or false if the queue
 -- does not hold it. A running job stays where it is

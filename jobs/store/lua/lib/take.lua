@@ -3,49 +3,53 @@
 local function level_of(score)
   return math.floor(score / SPAN)
 end
+-- a job with all that it will get, as a table that grows is made anew; `of`: its group's entry in `found`
+local function job_of(id, score, member, of)
+  return {id = id, score = score, member = member, of = of, stored = nil, packed = nil, held = nil, rated = nil, tail = nil}
+end
 -- what is first in line: of one priority only where groups take part in it, as they have room for more
--- than their first jobs
+-- than their first jobs. Also how many groups there are, and the place at which that priority ends
 local function first_jobs(room)
-  local found, groups = {}, 0
   local alone = redis.call('ZRANGE', ready, 0, room - 1, 'WITHSCORES')
   local turn = redis.call('ZRANGEBYSCORE', turns, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, room)
-  local level = turn[2] and level_of(tonumber(turn[2])) or math.huge
-  local is_alone = alone[2] and level_of(tonumber(alone[2])) < level
-  local i, j = 1, 1
-  while #found < room and (alone[i] or turn[j]) do
-    local first, second = tonumber(alone[i + 1] or 'inf'), tonumber(turn[j + 1] or 'inf')
-    local at = level_of(math.min(first, second))
-    if at > level or (at == level and is_alone) then break end
+  local first, second = tonumber(alone[2] or 'inf'), tonumber(turn[2] or 'inf')
+  local level = level_of(second)
+  local finish = (level + 1) * SPAN
+  local bound = level_of(first) < level and level * SPAN or finish
+  local found, groups, i, j = {}, 0, 1, 1
+  while #found < room and math.min(first, second) < bound do
     if first <= second then
-      found[#found + 1] = {id = alone[i], score = first}
+      found[#found + 1] = job_of(alone[i], first)
       i = i + 2
+      first = tonumber(alone[i + 1] or 'inf')
     else
-      found[#found + 1] = {group = turn[j], score = second, level = level}
+      found[#found + 1] = {group = turn[j], score = second, members = nil, next = nil, shut = nil}
       groups = groups + 1
       j = j + 2
+      second = tonumber(turn[j + 1] or 'inf')
     end
   end
-  return found, groups
-end
-local function take_member(entry, member)
-  local at = #entry.group + 2
-  local score = struct.unpack('>d', member, at)
-  if level_of(score) > entry.level then return end
-  return {id = string.sub(member, at + 8), score = score, member = member, of = entry}
+  return found, groups, finish
 end
 -- the jobs themselves: one, or more of each group while there is room for all
-local function spread(found, groups, room)
-  local jobs = {}
-  local each = groups > 0 and math.floor((room - #found) / groups) + 1 or 1
+local function spread(found, groups, finish, room)
+  if groups == 0 then return found end
+  local jobs, each = {}, math.floor((room - #found) / groups) + 1
   for _, entry in ipairs(found) do
     if entry.group then entry.members = first_of(entry.group, each + 1) end
   end
   for round = 1, each do
-    for _, entry in ipairs(found) do
+    for n = 1, #found do
+      local entry = found[n]
       local member = entry.group and entry.members[round]
       if member and not entry.next then
-        local job = take_member(entry, member)
-        if job then jobs[#jobs + 1] = job else entry.next = member end
+        local at = #entry.group + 2
+        local score = struct.unpack('>d', member, at)
+        if score < finish then
+          jobs[#jobs + 1] = job_of(string.sub(member, at + 8), score, member, entry)
+        else
+          entry.next = member
+        end
       elseif entry.id and round == 1 then
         jobs[#jobs + 1] = entry
       end
@@ -58,17 +62,17 @@ local function spread(found, groups, room)
 end
 local function read_jobs(jobs)
   local ids = {}
-  for n, job in ipairs(jobs) do ids[n] = job.id end
+  for n = 1, #jobs do ids[n] = jobs[n].id end
   local stored, packed = redis.call('HMGET', body, unpack(ids)), redis.call('HMGET', record, unpack(ids))
-  for n, job in ipairs(jobs) do job.stored, job.packed = stored[n], packed[n] end
+  for n = 1, #jobs do jobs[n].stored, jobs[n].packed = stored[n], packed[n] end
 end
-local function leave_line(jobs)
-  local alone, grouped_ones = {}, {}
-  for _, job in ipairs(jobs) do
-    if job.member then grouped_ones[#grouped_ones + 1] = job.member else alone[#alone + 1] = job.id end
-  end
-  if #alone > 0 then redis.call('ZREM', ready, unpack(alone)) end
-  if #grouped_ones > 0 then redis.call('ZREM', grouped, unpack(grouped_ones)) end
+-- takes jobs out of their lines: those that stand alone are the first ones there, and none stays
+local function leave_line(alone, chosen, moved)
+  local members = {}
+  for n = 1, #chosen do members[#members + 1] = chosen[n].member end
+  for n = 1, #moved do members[#members + 1] = moved[n].job.member end
+  if alone > 0 then redis.call('ZREMRANGEBYRANK', ready, 0, alone - 1) end
+  if #members > 0 then redis.call('ZREM', grouped, unpack(members)) end
 end
 -- puts jobs aside, each into the group of its gate and key; one that holds places waits by itself,
 -- as others there could wait for it
@@ -94,7 +98,7 @@ local function divert(moved)
   redis.call('ZADD', grouped, unpack(members))
   for group, first in pairs(groups) do
     if redis.call('ZSCORE', turns, group) then
-      give_turn(group, first.score)
+      give_turns({[group] = first.score})
     else
       block(group, first.score, first.gate)
     end
@@ -119,14 +123,16 @@ end
 -- sorts jobs into those that may start, and those that are put aside or stay
 local function sift(jobs)
   local chosen, moved = {}, {}
-  for _, job in ipairs(jobs) do
+  for n = 1, #jobs do
+    local job = jobs[n]
     if not (job.of and job.of.shut) then
       local _, key, own, marked = flow_of(job.packed)
-      local gates = gates_of(function_of(job.stored), key, own, marked)
-      local gate, order = closed_gate(gates, marked)
+      local way = way_of(function_of(job.stored), key, own, marked)
+      local gate, order = closed_gate(way, marked)
       gate = gate or joins(job, order)
       if not gate then
-        job.held, job.rated = pass(gates, marked)
+        job.held, job.rated = pass(way, marked), way.rated
+        job.tail = tail_with(job.packed, marked, job.held)
         chosen[#chosen + 1] = job
       elseif goes_aside(job, gate, order) then
         moved[#moved + 1] = {job = job, gate = gate, order = job.of and order}
@@ -149,7 +155,7 @@ local function pass_turns(found)
       if entry.next then
         local score = struct.unpack('>d', entry.next, #entry.group + 2)
         if score >= SPAN then score = math.floor(score / SPAN) * SPAN + last - waits + #scores / 2 + 1 end
-        scores[#scores + 1] = string.format('%.17g', score)
+        scores[#scores + 1] = score
         scores[#scores + 1] = entry.group
       else
         done[#done + 1] = entry.group
@@ -162,14 +168,12 @@ end
 local function take(want)
   local taken, diverted = {}, 0
   while #taken < want and diverted < DIVERTED do
-    local found, groups = first_jobs(want - #taken)
-    local jobs = spread(found, groups, want - #taken)
+    local found, groups, finish = first_jobs(want - #taken)
+    local jobs = spread(found, groups, finish, want - #taken)
     if #jobs > 0 then read_jobs(jobs) end
     local chosen, moved = sift(jobs)
-    local left = {unpack(chosen)}
-    for _, move in ipairs(moved) do left[#left + 1] = move.job end
-    leave_line(left)
-    pass_turns(found)
+    leave_line(#found - groups, chosen, moved)
+    if groups > 0 then pass_turns(found) end
     if #moved > 0 then divert(moved) end
     for _, entry in ipairs(found) do if entry.shut then block(entry.group, entry.score, entry.shut) end end
     for _, job in ipairs(chosen) do taken[#taken + 1] = job end
@@ -177,25 +181,4 @@ local function take(want)
     if open_gates() == 0 and #found == 0 then break end
   end
   return taken
-end
--- notes what the chosen jobs hold, now that their tokens are known
-local function hold(jobs, tokens)
-  local mine, shared, times, shared_times = {}, {}, {}, {}
-  for n, job in ipairs(jobs) do
-    for _, gate in ipairs(job.held) do
-      local is_shared = string.sub(gate, 1, 2) == 's:'
-      local set = is_shared and shared or mine
-      set[#set + 1] = 0
-      set[#set + 1] = gate .. '\1' .. (is_shared and holding .. '\1' or '') .. job.id
-    end
-    for gate in pairs(job.rated) do
-      local is_shared = string.sub(gate, 1, 2) == 's:'
-      local set = is_shared and shared_times or times
-      set[#set + 1] = 0
-      set[#set + 1] = gate .. '\1' .. struct.pack('>dd', now, tokens[n]) .. (is_shared and holding or '')
-    end
-  end
-  for set, pairs_of in pairs({[holding] = mine, [shared_holding] = shared, [starts] = times, [shared_starts] = shared_times}) do
-    for at = 1, #pairs_of, 1000 do redis.call('ZADD', set, unpack(pairs_of, at, math.min(at + 999, #pairs_of))) end
-  end
 end
