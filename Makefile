@@ -5,6 +5,10 @@ BIN = .venv/bin
 BUILD = build
 N ?= 3
 
+# Images of containers often forbid Python to keep what it compiled. Tests and the demo start many
+# processes, and each would compile all that it imports again: half of the time of the suite.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Words passed on to the command of run, test, faults, bench and lock: make test ARGS="-k embedded -x"
 ARGS ?=
 

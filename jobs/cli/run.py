@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from jobs.cli.codes import Code, code_of, hint_of
-from jobs.cli.context import DEFAULT_APP, PROGRAM, Cli
+from jobs.cli.context import DEFAULT_APP, PROGRAM, Cli, fancy
 from jobs.errors import JobsError
 
 
@@ -43,10 +43,11 @@ def _early_app(words: list[str]) -> str | None:
 
 
 def _invoke(words: list[str], cli: Cli) -> int:
-    from jobs.cli.tree import build
+    from jobs.cli.tree import root
 
-    command = typer.main.get_command(build())
-    code = command.main(words, prog_name=program(), standalone_mode=False, obj=cli)
+    code = root(rich=fancy(sys.stdout)).main(
+        words, prog_name=program(), standalone_mode=False, obj=cli
+    )
     return int(code or 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import Any
 
 import typer
@@ -123,6 +124,12 @@ class RootGroup(PlainGroup):
         """The names in the order of the table, the plumbing last."""
         names = super().list_commands(ctx)
         return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+@cache
+def root(*, rich: bool) -> Any:
+    """What runs a command line; made once, for a loop of commands and the answer to a question."""
+    return typer.main.get_command(build(rich=rich))
 
 
 def build(*, rich: bool | None = None) -> typer.Typer:
