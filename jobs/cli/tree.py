@@ -27,6 +27,7 @@ from jobs.cli import (
     queue_control,
     queues,
     schedules,
+    schema,
     telling,
     types,
     worker,
@@ -59,6 +60,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("cancel", by_filter(changing.cancel, "cancel"), JOBS),
     ("remove", by_filter(job_control.remove, "remove"), JOBS),
     ("types", types.types, JOBS),
+    ("schema", schema.schema, JOBS),
     ("pause", queue_control.pause, QUEUES),
     ("resume", queue_control.resume, QUEUES),
     ("drain", queue_control.drain, QUEUES),
@@ -111,9 +113,9 @@ SCHEDULES: list[tuple[str, Command]] = [
 ]
 CLASSES = {"metrics": metrics.MetricsCommand}
 ORDER = ["enqueue", "metrics", "list", "show", "explain", "logs", "wait", "retry", "duplicate",
-         "promote", "change", "cancel", "remove", "dlq", "types", "queues", "pause", "resume",
-         "drain", "clean", "obliterate", "limits", "schedules", "events", "worker", "workers",
-         "dev", "health", "doctor", "audit", "bench", "config"]  # fmt: skip
+         "promote", "change", "cancel", "remove", "dlq", "types", "schema", "queues", "pause",
+         "resume", "drain", "clean", "obliterate", "limits", "schedules", "events", "worker",
+         "workers", "dev", "health", "doctor", "audit", "bench", "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):
