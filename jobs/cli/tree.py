@@ -18,6 +18,7 @@ from jobs.cli import (
     doctor,
     enqueue,
     explain,
+    init,
     job_control,
     letter_files,
     limits,
@@ -69,6 +70,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("worker", worker.worker, RUN),
     ("dev", dev.dev, RUN),
     ("health", workers.health, RUN),
+    ("init", init.init, RUN),
     ("doctor", doctor.doctor, PLUMBING),
     ("audit", audit.audit, PLUMBING),
     ("bench", bench.bench, PLUMBING),
@@ -115,7 +117,7 @@ CLASSES = {"metrics": metrics.MetricsCommand}
 ORDER = ["enqueue", "metrics", "list", "show", "explain", "logs", "wait", "retry", "duplicate",
          "promote", "change", "cancel", "remove", "dlq", "types", "schema", "queues", "pause",
          "resume", "drain", "clean", "obliterate", "limits", "schedules", "events", "worker",
-         "workers", "dev", "health", "doctor", "audit", "bench", "config"]  # fmt: skip
+         "workers", "dev", "health", "init", "doctor", "audit", "bench", "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):
