@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.changing import DryRunOption, YesOption, confirm
-from jobs.cli.codes import Code, Problem, code_of
+from jobs.cli.codes import Code, code_of
 from jobs.cli.command import Command
 from jobs.cli.context import PROGRAM, Cli, plain
 from jobs.cli.looking import QueueOption
@@ -215,27 +215,22 @@ def next_runs(
 
 
 def check_schedules(cli: Cli, count: CountOption = 3) -> int:
-    """Check the schedules that the application declares, without a server; for CI."""
+    """Check the schedules that the application declares, without a server; for CI.
+
+    `check` looks at them too, and at all the rest.
+    """
     from itertools import islice
 
     from jobs import clock
     from jobs.cli import application
+    from jobs.cli.declared import tried
     from jobs.durations import MAX_MS
-    from jobs.errors import JobsError
-    from jobs.recurring import declared
-    from jobs.requests import Preparer
 
-    app = application.load(cli)
-    preparer = Preparer(app.default_queue, serializer=app.settings.get("job_serializer"))
-    found, wrong = declared(app.functions.values(), app.settings.get("schedules", ())), []
+    wrong: list[dict[str, Any]] = []
     lines: list[dict[str, Any]] = []
-    for schedule in found:
-        try:
-            place, _ = schedule.define(preparer, from_code=True)
-            if schedule.request.function not in app.functions:
-                raise Problem(f"no function is called {schedule.request.function!r}")
-        except JobsError as error:
-            wrong.append({"name": schedule.name, "problem": str(error)})
+    for schedule, place, problem in tried(application.load(cli)):
+        if problem is not None:
+            wrong.append({"name": schedule.name, "problem": str(problem)})
             continue
         moments = islice(schedule.timing.between(clock.now_ms(), MAX_MS), count)
         lines.append(

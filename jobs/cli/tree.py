@@ -12,6 +12,7 @@ from jobs.cli import (
     audit,
     bench,
     changing,
+    check,
     config,
     dead_letters,
     dev,
@@ -71,6 +72,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("dev", dev.dev, RUN),
     ("health", workers.health, RUN),
     ("init", init.init, RUN),
+    ("check", check.check, PLUMBING),
     ("doctor", doctor.doctor, PLUMBING),
     ("audit", audit.audit, PLUMBING),
     ("bench", bench.bench, PLUMBING),
@@ -117,7 +119,8 @@ CLASSES = {"metrics": metrics.MetricsCommand}
 ORDER = ["enqueue", "metrics", "list", "show", "explain", "logs", "wait", "retry", "duplicate",
          "promote", "change", "cancel", "remove", "dlq", "types", "schema", "queues", "pause",
          "resume", "drain", "clean", "obliterate", "limits", "schedules", "events", "worker",
-         "workers", "dev", "health", "init", "doctor", "audit", "bench", "config"]  # fmt: skip
+         "workers", "dev", "health", "init", "check", "doctor", "audit",
+         "bench", "config"]  # fmt: skip
 
 
 class RootGroup(PlainGroup):

@@ -71,6 +71,7 @@ def test_the_starter_works(shop: Program) -> None:
     """As its user would: look, enqueue, run a worker, read the result."""
     listed = shop("types", "-q")
     assert (listed.code, listed.out.split()) == (0, ["good-morning", "greet"])
+    assert (shop("check", "--strict", "--offline").code, listed.err) == (0, "")
     example = shop("schema", "greet", "-q").out
     assert shop("enqueue", "greet", "--data", "-", "--id", "1", given=example).code == 0
     assert shop("enqueue", "greet", "--name", "Ada", "--id", "2").code == 0
