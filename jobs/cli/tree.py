@@ -28,6 +28,7 @@ from jobs.cli import (
     metrics,
     queue_control,
     queues,
+    scheduler,
     schedules,
     schema,
     telling,
@@ -69,6 +70,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("clean", queue_control.clean, QUEUES),
     ("obliterate", queue_control.obliterate, QUEUES),
     ("worker", worker.worker, RUN),
+    ("scheduler", scheduler.scheduler, RUN),
     ("dev", dev.dev, RUN),
     ("health", workers.health, RUN),
     ("init", init.init, RUN),
@@ -119,7 +121,7 @@ CLASSES = {"metrics": metrics.MetricsCommand}
 ORDER = ["enqueue", "metrics", "list", "show", "explain", "logs", "wait", "retry", "duplicate",
          "promote", "change", "cancel", "remove", "dlq", "types", "schema", "queues", "pause",
          "resume", "drain", "clean", "obliterate", "limits", "schedules", "events", "worker",
-         "workers", "dev", "health", "init", "check", "doctor", "audit",
+         "scheduler", "workers", "dev", "health", "init", "check", "doctor", "audit",
          "bench", "config"]  # fmt: skip
 
 
