@@ -6,13 +6,20 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli.completing import queue_list
 from jobs.cli.context import Cli
 
 
 def scheduler(
     cli: Cli,
     queues: Annotated[
-        str | None, typer.Option("--queues", metavar="A,B", help="Only schedules of these queues.")
+        str | None,
+        typer.Option(
+            "--queues",
+            metavar="A,B",
+            help="Only schedules of these queues.",
+            autocompletion=queue_list,
+        ),
     ] = None,
 ) -> int:
     """Make the jobs of schedules and cron jobs until SIGTERM or Ctrl-C, and run none.

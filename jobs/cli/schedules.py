@@ -12,6 +12,7 @@ import typer
 from jobs.cli.changing import DryRunOption, YesOption, confirm
 from jobs.cli.codes import Code, code_of
 from jobs.cli.command import Command
+from jobs.cli.completing import BY_FLAG, job_names, schedule_names
 from jobs.cli.context import PROGRAM, Cli, plain
 from jobs.cli.looking import QueueOption
 
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
     from jobs import Client, Schedule, ScheduleInfo
     from jobs.cli.application import Application
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of a schedule.")]
-NamesArgument = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="The names of schedules.")
+NameArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The name of a schedule.", autocompletion=schedule_names),
 ]
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job.")]
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...", help="The names of schedules.", autocompletion=schedule_names
+    ),
+]
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="The name of a job.", autocompletion=job_names)
+]
 CountOption = Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the result and print it.")]
 
@@ -111,7 +120,9 @@ def _options() -> dict[str, Any]:
 
 
 def _option(kind: type, flag: str, text: str, metavar: str | None = None) -> Any:
-    option = typer.Option(flag, help=text, metavar=metavar, show_default=False)
+    option = typer.Option(
+        flag, help=text, metavar=metavar, show_default=False, autocompletion=BY_FLAG.get(flag)
+    )
     annotation: Any = kind | None
     return Annotated[annotation, option]
 

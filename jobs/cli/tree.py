@@ -78,6 +78,7 @@ COMMANDS: list[tuple[str, Command, str]] = [
     ("doctor", doctor.doctor, PLUMBING),
     ("audit", audit.audit, PLUMBING),
     ("bench", bench.bench, PLUMBING),
+    ("completion", about.completion, PLUMBING),
     ("shell-init", about.shell_init, PLUMBING),
     ("version", about.version, PLUMBING),
     ("help", about.show_help, PLUMBING),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.codes import Code, Problem
+from jobs.cli.completing import queue_list
 from jobs.cli.context import Cli
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ NO_WATCHFILES = 'watching needs watchfiles: pip install "arq-jobs[watch]"'
 def worker(  # noqa: PLR0913 -- the options of a command
     cli: Cli,
     queues: Annotated[
-        str | None, typer.Option("--queues", metavar="A,B", help="Serve only these queues.")
+        str | None,
+        typer.Option(
+            "--queues", metavar="A,B", help="Serve only these queues.", autocompletion=queue_list
+        ),
     ] = None,
     concurrency: Annotated[
         int | None,
