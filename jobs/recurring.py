@@ -107,6 +107,8 @@ class Schedule:
         given = cast("dict[str, Any]", options)
         self.name = check_name(name, "schedule")
         self.timing, self.policy, job_options = read_options(given)
+        #: Whether it says in which zone its expression is meant.
+        self.zoned = given.get("tz") is not None
         self.request = _request(job, payload, job_options)
         _check_job_options(self.request.options)
 

@@ -1,4 +1,4 @@
-"""`version`, `help`, `shell-init`: about the program itself."""
+"""`version`, `help`, `shell-init`, `completion`: about the program itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.codes import MEANINGS, Code, Problem
+from jobs.cli.completing import VARIABLE
 from jobs.cli.context import PROGRAM, Cli
 
 DISTRIBUTION = "arq-jobs"
@@ -17,7 +18,7 @@ PARTS = ("arq", "redis", "pydantic", "httpx", "typer", "rich", "uvloop", "valkey
 
 
 class Shell(StrEnum):
-    """The shells that `shell-init` knows."""
+    """The shells that `shell-init` and `completion` know."""
 
     bash = "bash"
     zsh = "zsh"
@@ -53,6 +54,20 @@ def shell_init(
     bash and zsh: eval "$(arq-jobs shell-init bash)"; fish: arq-jobs shell-init fish | source
     """
     cli.data((_FISH if shell is Shell.fish else _POSIX).rstrip())
+
+
+def completion(
+    cli: Cli, shell: Annotated[Shell, typer.Argument(help="The shell that will read it.")]
+) -> None:
+    """Print what lets a shell complete commands, options, and names of jobs, queues, schedules.
+
+    bash: eval "$(arq-jobs completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc, behind
+    compinit; fish: arq-jobs completion fish > ~/.config/fish/completions/arq-jobs.fish
+    """
+    from typer._completion_shared import get_completion_script
+
+    script = get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell.value)
+    cli.data(script)
 
 
 def version(cli: Cli) -> None:

@@ -10,7 +10,7 @@ import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +24,7 @@ from jobs.engine.assembly import ArqDefaults, collect, served_queues
 from jobs.errors import UnknownFunction, did_you_mean
 from jobs.keys import check_name
 from jobs.options import Queue
+from jobs.recurring import Schedule
 from jobs.routers import expand
 
 logger = logging.getLogger("jobs.cli")
@@ -31,13 +32,20 @@ logger = logging.getLogger("jobs.cli")
 
 @dataclass(frozen=True)
 class Application:
-    """What a settings class says: the worker's arguments, the functions, the queues."""
+    """What a settings class says: the worker's arguments, the functions, the queues, the clock.
+
+    `described` are the queues that somebody gives as a `Queue`: the others are only named by
+    their functions. `cron_jobs` and `given_schedules` include those of routers.
+    """
 
     spec: str
     settings: Mapping[str, Any]
     functions: Mapping[str, registry.Function]
     queues: Mapping[str, Queue]
     default_queue: str
+    described: frozenset[str] = frozenset()
+    cron_jobs: Sequence[Any] = ()
+    given_schedules: Sequence[Schedule] = ()
 
     def function(self, name: str) -> registry.Function:
         """One function by its name.
@@ -75,14 +83,20 @@ def of(settings: Any, spec: str = "") -> Application:
         for name, parameter in inspect.signature(Worker).parameters.items()
     }
     names = ("max_tries", "job_timeout", "keep_result", "keep_result_forever")
-    functions, cron_jobs, _ = expand(defaults["functions"], defaults["cron_jobs"])
+    functions, cron_jobs, schedules = expand(
+        defaults["functions"], defaults["cron_jobs"], defaults["schedules"]
+    )
     own_queue = check_name(defaults["queue_name"])
     queues = served_queues(
         functions, defaults["queues"], defaults["queue_name"], own_needed=bool(cron_jobs)
     )
     found = collect(functions, cron_jobs, ArqDefaults(*(defaults[name] for name in names)))
     found = {name: replace(f, queue=f.queue or own_queue) for name, f in found.items()}
-    return Application(spec, given, found, queues, own_queue)
+    places = [getattr(item, "queue", None) for item in functions]
+    described = {q.name for q in (*defaults["queues"], *places) if isinstance(q, Queue)}
+    return Application(
+        spec, given, found, queues, own_queue, frozenset(described), cron_jobs, schedules
+    )
 
 
 def _worker_arguments(settings: Any) -> dict[str, Any]:

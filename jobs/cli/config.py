@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from jobs.cli.codes import Problem
+from jobs.cli.completing import job_names, queue_names
 from jobs.cli.context import Cli
 
 if TYPE_CHECKING:
@@ -22,10 +23,22 @@ if TYPE_CHECKING:
 def config_show(
     cli: Cli,
     function: Annotated[
-        str | None, typer.Option("--function", metavar="NAME", help="The options of this one only.")
+        str | None,
+        typer.Option(
+            "--function",
+            metavar="NAME",
+            help="The options of this one only.",
+            autocompletion=job_names,
+        ),
     ] = None,
     queue: Annotated[
-        str | None, typer.Option("--queue", metavar="NAME", help="The options of this one only.")
+        str | None,
+        typer.Option(
+            "--queue",
+            metavar="NAME",
+            help="The options of this one only.",
+            autocompletion=queue_names,
+        ),
     ] = None,
 ) -> None:
     """Print what holds and where it came from: settings, and each option of queues and functions.

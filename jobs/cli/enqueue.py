@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.command import PlainCommand, PlainGroup, take_globals, with_signature
+from jobs.cli.completing import BY_FLAG, job_names
 from jobs.cli.context import Cli
 from jobs.errors import JobsError, UnknownFunction
 
@@ -35,6 +36,16 @@ class Jobs(PlainGroup):
             typer.echo(f"the jobs cannot be listed: {error}", err=True)
             jobs = []
         return [*super().list_commands(ctx), *sorted(jobs)]
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The names for a shell, those of jobs as they are remembered."""
+        from typer._click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return PlainCommand.shell_complete(self, ctx, incomplete)  # options alone
+        own = [name for name in self.commands if name.startswith(incomplete)]
+        names = [*own, *job_names(ctx, incomplete)]
+        return [CompletionItem(name) for name in names]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of one job."""
@@ -140,7 +151,14 @@ def _annotated(annotation: Any, parameter: Any) -> Any:
 
 
 def _option(annotation: Any, flag: str, text: str, metavar: str | None = None) -> Any:
-    option = typer.Option(flag, help=text, metavar=metavar, rich_help_panel=JOB, show_default=False)
+    option = typer.Option(
+        flag,
+        help=text,
+        metavar=metavar,
+        rich_help_panel=JOB,
+        show_default=False,
+        autocompletion=BY_FLAG.get(flag),
+    )
     return _annotated(annotation, option)
 
 

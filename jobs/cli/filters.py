@@ -10,6 +10,7 @@ import typer
 
 from jobs.cli.codes import Code, Problem
 from jobs.cli.command import Command
+from jobs.cli.completing import BY_FLAG
 from jobs.cli.context import Cli
 from jobs.states import State
 
@@ -24,7 +25,12 @@ CHOSEN = "chosen"
 
 def _option(annotation: Any, *flags: str, text: str, metavar: str | None = None) -> Any:
     option = typer.Option(
-        *flags, help=text, metavar=metavar, rich_help_panel=PANEL, show_default=False
+        *flags,
+        help=text,
+        metavar=metavar,
+        rich_help_panel=PANEL,
+        show_default=False,
+        autocompletion=BY_FLAG.get(flags[0]),
     )
     return Annotated[annotation, option]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.codes import Code
+from jobs.cli.completing import queue_names
 from jobs.cli.context import Cli, plain
 from jobs.cli.looking import QueueOption
 
@@ -40,7 +41,9 @@ def list_limits(cli: Cli, queue: QueueOption = None) -> None:
 def reset_limit(
     cli: Cli,
     gate: Annotated[str, typer.Argument(metavar="LIMIT", help="As `limits list` names it.")],
-    queue: Annotated[str, typer.Option("--queue", "-Q", help="The queue.")] = "default",
+    queue: Annotated[
+        str, typer.Option("--queue", "-Q", help="The queue.", autocompletion=queue_names)
+    ] = "default",
 ) -> int:
     """Forget the starts that a rate has counted, so that it opens at once."""
     from jobs.cli.server import optional_app, talk

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.codes import Code, Problem
+from jobs.cli.completing import queue_names
 from jobs.cli.context import Cli, plain
 from jobs.cli.filters import check_queues, with_filter
 from jobs.states import State
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from jobs.operations.search import Page
 
 QueueOption = Annotated[
-    str | None, typer.Option("--queue", metavar="NAME", help="Only this queue; default: all.")
+    str | None,
+    typer.Option(
+        "--queue", metavar="NAME", help="Only this queue; default: all.", autocompletion=queue_names
+    ),
 ]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
 NameOption = Annotated[

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli.codes import Problem
+from jobs.cli.completing import job_names
 from jobs.cli.context import Cli
 from jobs.cli.enqueue import schedule_options
 
@@ -18,7 +19,10 @@ def enqueue_many(  # noqa: PLR0913 -- the options of a command
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="A file, or - for standard input.")],
     *,
     job: Annotated[
-        str | None, typer.Option("--job", metavar="NAME", help="The job of every line.")
+        str | None,
+        typer.Option(
+            "--job", metavar="NAME", help="The job of every line.", autocompletion=job_names
+        ),
     ] = None,
     file_format: Annotated[
         str | None,

@@ -13,6 +13,7 @@ import typer
 
 from jobs.cli.codes import Code, Problem
 from jobs.cli.command import PlainCommand
+from jobs.cli.completing import queue_names
 from jobs.cli.context import Cli, fancy, plain, rich_table
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ class MetricsCommand(PlainCommand):
 def metrics(  # noqa: PLR0913 -- the options of one command
     cli: Cli,
     queue: Annotated[
-        list[str] | None, typer.Option("--queue", metavar="NAME", help="Only these queues.")
+        list[str] | None,
+        typer.Option(
+            "--queue", metavar="NAME", help="Only these queues.", autocompletion=queue_names
+        ),
     ] = None,
     since: Annotated[
         str, typer.Option("--since", metavar="1h", help="Count what ended since: 1m to 90d.")

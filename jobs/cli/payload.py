@@ -18,6 +18,8 @@ from weakref import WeakKeyDictionary
 
 from pydantic import AliasChoices, BaseModel, SecretBytes, SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import to_jsonable_python
 
 from jobs.cli.command import GLOBAL_NAMES
 from jobs.registry import Function
@@ -101,14 +103,45 @@ def _hints(call: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+class _Schema(GenerateJsonSchema):
+    """A type without a schema takes anything: the function has the last word."""
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
+        return {}
+
+
 def schema_of(function: Function) -> dict[str, Any]:
     """The JSON schema of a function's payload."""
     if function.signature.model is not None:
-        return function.signature.model.model_json_schema()
-    hints, fields = _hints(function.call), fields_of(function)
-    properties = {field.key: _schema(hints.get(field.key, Any)) for field in fields}
-    required = [field.key for field in fields if field.required]
-    return {"type": "object", "properties": properties, "required": required}
+        return function.signature.model.model_json_schema(schema_generator=_Schema)
+    fields, wires = fields_of(function), function.signature.wires
+    known: list[Any] = [
+        (field.key, "validation", wires[field.key].adapter)
+        for field in fields
+        if field.key in wires
+    ]
+    schemas, shared = TypeAdapter.json_schemas(known, schema_generator=_Schema)
+    found: dict[Any, Any] = dict(schemas)
+    return {
+        "type": "object",
+        "properties": {
+            field.key: _property(function, field, found.get((field.key, "validation"), {}))
+            for field in fields
+        },
+        "required": [field.key for field in fields if field.required],
+        "additionalProperties": takes_more(function),
+        **({"$defs": shared["$defs"]} if "$defs" in shared else {}),
+    }
+
+
+def _property(function: Function, field: Field, schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one parameter, with its default; what `*args` gathers is a list."""
+    if field.kind is inspect.Parameter.VAR_POSITIONAL:
+        return {"type": "array", "items": schema}
+    default = function.signature.parameters.parameters[field.key].default
+    if field.required or field.secret:
+        return schema
+    return {**schema, "default": to_jsonable_python(default, fallback=str)}
 
 
 def secret_names(function: Function) -> set[str]:
@@ -116,7 +149,10 @@ def secret_names(function: Function) -> set[str]:
     model = function.signature.model
     if model is None:
         return set(_secrets(schema_of(function)))
-    schemas = [model.model_json_schema(by_alias=by_alias) for by_alias in (True, False)]
+    schemas = [
+        model.model_json_schema(by_alias=by_alias, schema_generator=_Schema)
+        for by_alias in (True, False)
+    ]
     return {name for schema in schemas for name in _secrets(schema)}
 
 

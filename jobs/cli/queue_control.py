@@ -9,6 +9,7 @@ import typer
 
 from jobs.cli.changing import DryRunOption, YesOption, confirm
 from jobs.cli.codes import Code, Problem
+from jobs.cli.completing import job_names, queue_names
 from jobs.cli.context import PROGRAM, Cli, plain
 from jobs.states import State
 
@@ -16,12 +17,22 @@ if TYPE_CHECKING:
     from jobs import Client
     from jobs.queues import QueueView
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[QUEUE]...", help="Names of queues.")]
-Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a queue.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[QUEUE]...", help="Names of queues.", autocompletion=queue_names),
+]
+Name = Annotated[
+    str, typer.Argument(metavar="QUEUE", help="The name of a queue.", autocompletion=queue_names)
+]
 AllOption = Annotated[bool, typer.Option("--all", help="Every queue.")]
 FunctionOption = Annotated[
     list[str] | None,
-    typer.Option("--function", metavar="NAME", help="Only jobs of this function (repeatable)."),
+    typer.Option(
+        "--function",
+        metavar="NAME",
+        help="Only jobs of this function (repeatable).",
+        autocompletion=job_names,
+    ),
 ]
 CLEANED = [State.completed, State.failed, State.cancelled, State.expired, State.waiting,
            State.delayed, State.parked]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.cli.completing import queue_names
 from jobs.cli.context import Cli, plain
 from jobs.cli.metrics import as_json, check_queues, known_queues, sparkline
 
@@ -78,7 +79,10 @@ def list_queues(cli: Cli) -> None:
 
 
 def show_queue(
-    cli: Cli, name: Annotated[str, typer.Argument(metavar="NAME", help="The name of a queue.")]
+    cli: Cli,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name of a queue.", autocompletion=queue_names)
+    ],
 ) -> None:
     """One queue: figures, priorities, limits, memory, and what it did in the last days."""
     from jobs.cli.server import optional_app, talk

@@ -6,13 +6,15 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from jobs.cli.codes import Code, code_of, hint_of
+from jobs.cli.completing import VARIABLE, asked_words
 from jobs.cli.context import DEFAULT_APP, PROGRAM, Cli, fancy
 from jobs.errors import JobsError
 
@@ -20,6 +22,8 @@ from jobs.errors import JobsError
 def run(args: Sequence[str], *, app: str | None = None) -> int:
     """Run one command; its exit code."""
     words = list(args)
+    if VARIABLE in os.environ:
+        return _complete(words, app)
     if "--no-color" in words or os.environ.get("CLICOLOR") == "0":
         os.environ["NO_COLOR"] = "1"
     chosen = _early_app(words) or os.environ.get("JOBS_APP") or app or DEFAULT_APP
@@ -45,10 +49,24 @@ def _early_app(words: list[str]) -> str | None:
 def _invoke(words: list[str], cli: Cli) -> int:
     from jobs.cli.tree import root
 
-    code = root(rich=fancy(sys.stdout)).main(
-        words, prog_name=program(), standalone_mode=False, obj=cli
-    )
+    more: dict[str, Any] = {"standalone_mode": False, "obj": cli, "complete_var": VARIABLE}
+    code = root(rich=fancy(sys.stdout)).main(words, prog_name=program(), **more)
     return int(code or 0)
+
+
+def _complete(words: list[str], app: str | None) -> int:
+    """Answer a shell that asks what may follow; whatever goes wrong, it is not told aloud."""
+    from typer._completion_classes import completion_init  # offered only with an own option
+
+    completion_init()
+    chosen = _early_app(asked_words()) or os.environ.get("JOBS_APP") or app or DEFAULT_APP
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+        try:
+            return _invoke(words, Cli(app=chosen))
+        except SystemExit as end:
+            return int(end.code or 0)
+        except Exception:  # noqa: BLE001 -- the line is not finished, so it may be wrong
+            return Code.ok
 
 
 def program() -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.changing import DryRunOption, YesOption, confirm
-from jobs.cli.codes import Code, Problem, code_of
+from jobs.cli.codes import Code, code_of
 from jobs.cli.command import Command
+from jobs.cli.completing import BY_FLAG, job_names, schedule_names
 from jobs.cli.context import PROGRAM, Cli, plain
 from jobs.cli.looking import QueueOption
 
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
     from jobs import Client, Schedule, ScheduleInfo
     from jobs.cli.application import Application
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of a schedule.")]
-NamesArgument = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="The names of schedules.")
+NameArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The name of a schedule.", autocompletion=schedule_names),
 ]
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job.")]
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...", help="The names of schedules.", autocompletion=schedule_names
+    ),
+]
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="The name of a job.", autocompletion=job_names)
+]
 CountOption = Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the result and print it.")]
 
@@ -111,7 +120,9 @@ def _options() -> dict[str, Any]:
 
 
 def _option(kind: type, flag: str, text: str, metavar: str | None = None) -> Any:
-    option = typer.Option(flag, help=text, metavar=metavar, show_default=False)
+    option = typer.Option(
+        flag, help=text, metavar=metavar, show_default=False, autocompletion=BY_FLAG.get(flag)
+    )
     annotation: Any = kind | None
     return Annotated[annotation, option]
 
@@ -215,27 +226,22 @@ def next_runs(
 
 
 def check_schedules(cli: Cli, count: CountOption = 3) -> int:
-    """Check the schedules that the application declares, without a server; for CI."""
+    """Check the schedules that the application declares, without a server; for CI.
+
+    `check` looks at them too, and at all the rest.
+    """
     from itertools import islice
 
     from jobs import clock
     from jobs.cli import application
+    from jobs.cli.declared import tried
     from jobs.durations import MAX_MS
-    from jobs.errors import JobsError
-    from jobs.recurring import declared
-    from jobs.requests import Preparer
 
-    app = application.load(cli)
-    preparer = Preparer(app.default_queue, serializer=app.settings.get("job_serializer"))
-    found, wrong = declared(app.functions.values(), app.settings.get("schedules", ())), []
+    wrong: list[dict[str, Any]] = []
     lines: list[dict[str, Any]] = []
-    for schedule in found:
-        try:
-            place, _ = schedule.define(preparer, from_code=True)
-            if schedule.request.function not in app.functions:
-                raise Problem(f"no function is called {schedule.request.function!r}")
-        except JobsError as error:
-            wrong.append({"name": schedule.name, "problem": str(error)})
+    for schedule, place, problem in tried(application.load(cli)):
+        if problem is not None:
+            wrong.append({"name": schedule.name, "problem": str(problem)})
             continue
         moments = islice(schedule.timing.between(clock.now_ms(), MAX_MS), count)
         lines.append(

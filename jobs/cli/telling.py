@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.codes import Problem
+from jobs.cli.completing import queue_names
 from jobs.cli.context import Cli, plain
 from jobs.cli.looking import QueueOption, locate
 
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 Queues = Annotated[
     list[str] | None,
-    typer.Option("--queue", metavar="NAME", help="Only these queues (repeat); default: all."),
+    typer.Option(
+        "--queue",
+        metavar="NAME",
+        help="Only these queues (repeat); default: all.",
+        autocompletion=queue_names,
+    ),
 ]
 
 
@@ -198,7 +204,10 @@ def _note(event: QueueEvent, limit: int = 120) -> str:
 
 def keep(
     cli: Cli,
-    queues: Annotated[list[str], typer.Argument(metavar="QUEUE...", help="Names of queues.")],
+    queues: Annotated[
+        list[str],
+        typer.Argument(metavar="QUEUE...", help="Names of queues.", autocompletion=queue_names),
+    ],
     for_: Annotated[
         str | None, typer.Option("--for", metavar="24h", help="So long; default: for ever.")
     ] = None,

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.codes import Code, Problem
+from jobs.cli.completing import queue_list
 from jobs.cli.context import Cli
 
 if TYPE_CHECKING:
+    from jobs import Worker
     from jobs.cli.application import Application
 
 NO_WATCHFILES = 'watching needs watchfiles: pip install "arq-jobs[watch]"'
@@ -23,7 +25,10 @@ NO_WATCHFILES = 'watching needs watchfiles: pip install "arq-jobs[watch]"'
 def worker(  # noqa: PLR0913 -- the options of a command
     cli: Cli,
     queues: Annotated[
-        str | None, typer.Option("--queues", metavar="A,B", help="Serve only these queues.")
+        str | None,
+        typer.Option(
+            "--queues", metavar="A,B", help="Serve only these queues.", autocompletion=queue_list
+        ),
     ] = None,
     concurrency: Annotated[
         int | None,
@@ -34,6 +39,10 @@ def worker(  # noqa: PLR0913 -- the options of a command
     processes: Annotated[
         int, typer.Option("--processes", min=1, help="So many worker processes.")
     ] = 1,
+    no_scheduler: Annotated[
+        bool,
+        typer.Option("--no-scheduler", help="Make no jobs by the clock; `scheduler` must run."),
+    ] = False,
     watch: Annotated[
         Path | None,
         typer.Option("--watch", metavar="DIR", help="Restart when files in this folder change."),
@@ -41,13 +50,16 @@ def worker(  # noqa: PLR0913 -- the options of a command
 ) -> int:
     """Run a worker for the application's queues until SIGTERM or Ctrl-C."""
     if processes > 1 or watch is not None:
-        words = _child_words(queues, concurrency, burst=burst)
+        words = _child_words(queues, concurrency, burst=burst, no_scheduler=no_scheduler)
         return supervise(cli, words, processes, watch, once=burst)
-    return run_here(cli, queues, concurrency, burst=burst)
+    return run_here(cli, queues, concurrency, burst=burst, no_scheduler=no_scheduler)
 
 
-def _child_words(queues: str | None, concurrency: int | None, *, burst: bool) -> list[str]:
-    words = ["worker", *(["--burst"] if burst else [])]
+def _child_words(
+    queues: str | None, concurrency: int | None, *, burst: bool, no_scheduler: bool
+) -> list[str]:
+    flags = {"--burst": burst, "--no-scheduler": no_scheduler}
+    words = ["worker", *(flag for flag, on in flags.items() if on)]
     words += ["--queues", queues] if queues else []
     return words + (["--concurrency", str(concurrency)] if concurrency else [])
 
@@ -55,28 +67,41 @@ def _child_words(queues: str | None, concurrency: int | None, *, burst: bool) ->
 # -- this process ------------------------------------------------------------------------
 
 
-def run_here(cli: Cli, queues: str | None, concurrency: int | None, *, burst: bool) -> int:
+def run_here(
+    cli: Cli, queues: str | None, concurrency: int | None, *, burst: bool, no_scheduler: bool
+) -> int:
     """Be the worker."""
-    import asyncio
+    from jobs import Worker
+
+    app = begin(cli)
+    chosen = chosen_queues(app, queues)
+    arguments = worker_arguments(cli, app, concurrency, burst=burst)
+    if no_scheduler:
+        arguments["scheduler"] = False
+    return serve(Worker, arguments, chosen)
+
+
+def begin(cli: Cli) -> Application:
+    """Prepare this process for being a worker or a scheduler: its log, its parent, its code."""
+    import logging
 
     from jobs import logs
     from jobs.cli import application
     from jobs.engine.supervisor import end_with_parent
 
     end_with_parent()
-    logs.configure(*_level(cli))
-    app = application.load(cli)
-    chosen = _chosen(app, queues)
-    arguments = worker_arguments(cli, app, concurrency, burst=burst)
+    level = logging.DEBUG if cli.verbose else logging.WARNING if cli.quiet else logging.INFO
+    logs.configure(level)
+    return application.load(cli)
+
+
+def serve(kind: type[Worker], arguments: dict[str, Any], chosen: Sequence[str]) -> int:
+    """Run a worker of this kind until it ends or is stopped."""
+    import asyncio
+
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(arguments, chosen))
+        runner.run(_serve(kind, arguments, chosen))
     return Code.ok
-
-
-def _level(cli: Cli) -> tuple[int]:
-    import logging
-
-    return (logging.DEBUG if cli.verbose else logging.WARNING if cli.quiet else logging.INFO,)
 
 
 def worker_arguments(
@@ -99,7 +124,7 @@ def worker_arguments(
     return given
 
 
-def _chosen(app: Application, queues: str | None) -> list[str]:
+def chosen_queues(app: Application, queues: str | None) -> list[str]:
     """The queues to serve. All functions stay known, so that no job of another is parked.
 
     Raises:
@@ -120,10 +145,8 @@ def loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-async def _serve(arguments: dict[str, Any], chosen: Sequence[str]) -> None:
-    from jobs import Worker
-
-    worker = Worker(**arguments)
+async def _serve(kind: type[Worker], arguments: dict[str, Any], chosen: Sequence[str]) -> None:
+    worker = kind(**arguments)
     worker.queues = {name: worker.queues[name] for name in chosen}
     try:
         await worker.async_run()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.cli.codes import Code, Problem
+from jobs.cli.completing import queue_names
 from jobs.cli.context import Cli, plain
 
 if TYPE_CHECKING:
@@ -95,7 +96,13 @@ def concurrency(
     worker_id: WorkerArgument,
     limit: Annotated[int, typer.Argument(metavar="N", min=1, help="Jobs at once, 1 or more.")],
     queue: Annotated[
-        str | None, typer.Option("--queue", metavar="NAME", help="Only this queue; default: each.")
+        str | None,
+        typer.Option(
+            "--queue",
+            metavar="NAME",
+            help="Only this queue; default: each.",
+            autocompletion=queue_names,
+        ),
     ] = None,
 ) -> int:
     """Change how many jobs a worker runs at once, until it is started anew."""
@@ -107,7 +114,10 @@ def concurrency(
 def health(
     cli: Cli,
     queue: Annotated[
-        list[str] | None, typer.Option("--queue", metavar="NAME", help="Only these queues.")
+        list[str] | None,
+        typer.Option(
+            "--queue", metavar="NAME", help="Only these queues.", autocompletion=queue_names
+        ),
     ] = None,
     here: Annotated[
         bool, typer.Option("--here", help="Only the workers of this host, of which one must live.")

@@ -14,7 +14,7 @@ from jobs.engine.cron_ticker import CronTicker
 from jobs.engine.link import Link
 from jobs.engine.scheduler import Scheduler
 from jobs.engine.upkeep import Upkeep
-from jobs.keys import QueueKeys, check_name
+from jobs.keys import QueueKeys, check_name, queue_keys
 from jobs.recurring import Schedule
 from jobs.requests import Preparer
 
@@ -54,7 +54,8 @@ def clockwork(link: Link, keys: Mapping[str, QueueKeys], worker: Clocked) -> lis
     ]
     if worker.cron_jobs:
         zone = worker.timezone or clock.system_zone()
+        own = keys.get(queue) or queue_keys(queue, link.client.prefix)  # served by others
         loops.append(
-            CronTicker(link, queue, keys[queue], worker.cron_jobs, zone=zone, serializer=serializer)
+            CronTicker(link, queue, own, worker.cron_jobs, zone=zone, serializer=serializer)
         )
     return loops

@@ -7,7 +7,7 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +36,25 @@ class Mode(StrEnum):
     taking = "taking"
     quiet = "quiet"
     stopping = "stopping"
+
+
+def who(
+    functions: Iterable[str], queues: Sequence[str], server: str, stale_ms: int
+) -> dict[str, Any]:
+    """What a process tells of itself that stays the same; see `Presence`."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started_ms": clock.now_ms(),
+        "versions": {
+            "jobs": _own_version(),
+            "python": platform.python_version(),
+            "server": server,
+        },
+        "functions": sorted(functions),
+        "queues": list(queues),
+        "stale_ms": stale_ms,
+    }
 
 
 class Presence:
@@ -71,19 +90,7 @@ class Presence:
         self._lag_ms = 0
         self._told: dict[str, dict[str, Any]] = {}
         self.mode = Mode.taking
-        self._fixed: dict[str, Any] = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started_ms": clock.now_ms(),
-            "versions": {
-                "jobs": _own_version(),
-                "python": platform.python_version(),
-                "server": server,
-            },
-            "functions": sorted(functions),
-            "queues": list(keys),
-            "stale_ms": stale_ms,
-        }
+        self._fixed = who(functions, list(keys), server, stale_ms)
 
     def describe(self, queue: str) -> dict[str, Any]:
         """The worker at one of its queues, now; see `WorkerInfo`."""

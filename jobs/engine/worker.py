@@ -100,6 +100,8 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
             recorded, with the context and the result or error; of a failed attempt, of the last
             one. An error of theirs is logged.
         autorun: whether it claims jobs at once; else when `resume` is called. Default True.
+        scheduler: whether it also makes jobs by the clock. Default True; with `False` another
+            worker or `arq-jobs scheduler` must.
         capture_logs: keep what jobs write to `logging` with them: `True` or the lowest level.
             Default: only for functions that say so.
 
@@ -153,8 +155,9 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         on_exhausted: Listener | None = None,
         autorun: bool = True,
         schedules: Sequence[Schedule] = (),
+        scheduler: bool = True,
     ) -> None:
-        self._autorun = autorun
+        self._autorun, self._schedules_jobs = autorun, scheduler
         functions, cron_jobs, schedules = expand(functions, cron_jobs, schedules)
         self._capture = capture_level(capture_logs)
         self._middleware = check_middleware(middleware)
@@ -206,7 +209,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         self._fallbacks = fallbacks(self._registry)
         self.schedules = declared(self._registry.values(), schedules)
         self.queues = served_queues(functions, queues, self.queue_name, own_needed=bool(cron_jobs))
-        self.id = new_name(f"worker-{socket.gethostname()}")
+        self.id = new_name(f"{self._kind}-{socket.gethostname()}")
         self._given_pool = redis_pool
         self._stopping = asyncio.Event()
         self._grace_s: float = job_completion_wait
@@ -216,6 +219,9 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         self._health: HealthKey | None = None
 
     # -- life ------------------------------------------------------------------------------
+
+    #: What its id begins with.
+    _kind = "worker"
 
     def run(self) -> None:
         """Run until stopped, then close; for the main thread of a process.
@@ -248,7 +254,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         """
         logs.borrow_arq_handlers()
         # Under the name of an earlier run the server may remember later requests.
-        self.id = new_name(f"worker-{socket.gethostname()}")
+        self.id = new_name(f"{self._kind}-{socket.gethostname()}")
         try:
             client = await self._connect()
             self.ctx["redis"] = client
@@ -332,13 +338,14 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         self._pool = client
         client.job_serializer, client.job_deserializer = self.job_serializer, self.job_deserializer
         client.middleware = self._enqueue_middleware or client.middleware
-        self._server = server = await startup.check(client)
-        logger.info(
-            "worker %s on %s at %s serves %s with %d functions: %s",
-            *(self.id, server, client.address, ", ".join(self.queues)),
-            *(len(self._registry), ", ".join(self._registry)),
-        )
+        self._server = await startup.check(client)
+        who = (self._kind, self.id, self._server, client.address, self._task())
+        logger.info("%s %s on %s at %s %s", *who)
         return client
+
+    def _task(self) -> str:
+        queues, functions = ", ".join(self.queues), ", ".join(self._registry)
+        return f"serves {queues} with {len(self._registry)} functions: {functions}"
 
     def _setup(self, client: Client, holder: Holder) -> Setup:
         hooks = Hooks(self.on_job_start, self.on_job_end, self.after_job_end)
@@ -380,7 +387,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         self._health = HealthKey(
             link, keys, self.health_check_key, self.health_check_interval, self._figures
         )
-        return [self._health, *clockwork(link, keys, self)]
+        return [self._health, *(clockwork(link, keys, self) if self._schedules_jobs else [])]
 
     # -- figures ---------------------------------------------------------------------------
 

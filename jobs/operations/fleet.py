@@ -18,7 +18,7 @@ from jobs.keys import check_name, control_channel, queue_keys
 from jobs.states import State
 from jobs.store import show
 from jobs.store.commands import Command, Wish, check_resize, send_command
-from jobs.store.workers import WorkerInfo, all_queues, live_workers
+from jobs.store.workers import SCHEDULING, WorkerInfo, all_queues, live_workers
 
 if TYPE_CHECKING:
     from jobs.client import Client
@@ -51,7 +51,8 @@ class Served:
 class WorkerStatus:
     """A live worker by its last heartbeat.
 
-    `state` is taking, quiet or stopping. `lag_ms` is the longest time that its event loop took
+    `state` is taking, quiet or stopping; "scheduling" for a process that only makes jobs by the
+    clock. `lag_ms` is the longest time that its event loop took
     to answer since the heartbeat before; `blocked` is the last time that a job blocked it, if
     ever (`where`, `at_ms`, `lasted_ms`, `job`, `function`), and `stuck` says that it still does.
     `jobs` are the first 20 that run in each queue. `rss` is its memory in bytes.
@@ -125,10 +126,10 @@ class Fleet:
 
     @asks_server
     async def workers(self) -> list[WorkerStatus]:
-        """The live workers, by host and id."""
+        """The live workers and schedulers, by host and id."""
         found: defaultdict[str, dict[str, WorkerInfo]] = defaultdict(dict)
         for name in await all_queues(self._client, self._prefix):
-            for worker in await self._at(name):
+            for worker in await self._at(name, schedulers=True):
                 found[worker.id][name] = worker
         return sorted(map(_status, found.values()), key=lambda worker: (worker.host, worker.id))
 
@@ -173,7 +174,8 @@ class Fleet:
                 Default 5000.
         """
         names = set(queues)
-        found = [w for w in await self.workers() if host in {None, w.host}]
+        alive = [w for w in await self.workers() if w.state != SCHEDULING]
+        found = [w for w in alive if host in {None, w.host}]
         mine = [worker for worker in found if names & worker.queues.keys()]
         reasons = [text for worker in mine for text in _complaints(worker, max_lag_ms)]
         if host is not None and not mine:
@@ -232,8 +234,9 @@ class Fleet:
             await asyncio.sleep(POLL_S)
         return False
 
-    async def _at(self, queue: str) -> list[WorkerInfo]:
-        return await live_workers(self._client, queue_keys(queue, self._prefix))
+    async def _at(self, queue: str, *, schedulers: bool = False) -> list[WorkerInfo]:
+        keys = queue_keys(queue, self._prefix)
+        return await live_workers(self._client, keys, schedulers=schedulers)
 
 
 def _status(at: Mapping[str, WorkerInfo]) -> WorkerStatus:

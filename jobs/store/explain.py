@@ -83,7 +83,7 @@ async def read_obstacles(
         body=envelope,
         record=unpack_record(packed) if packed else first_record(place, enqueued_ms),
         history=result.split(b"\n") if result else [],
-        workers=sorted(one for one in found if one.is_alive(now)),
+        workers=sorted(one for one in found if one.is_alive(now) and one.runs_jobs),
         paused=_note(told["paused"]),
         function_paused=_note(told["function_paused"]),
         closed_ms=float(told["closed"] or 0),

@@ -14,6 +14,8 @@ from jobs.store._script import AsyncCommands, SyncCommands, script
 _BEAT = struct.Struct(">d")
 #: A worker that did not say how often it beats is dead after this time without a heartbeat.
 STALE_MS = 45_000
+#: The `state` of a process that only makes jobs by the clock.
+SCHEDULING = "scheduling"
 
 
 class WorkerInfo(NamedTuple):
@@ -22,8 +24,9 @@ class WorkerInfo(NamedTuple):
     `beat_ms` is when that was, by the server's clock. `data` is what the worker said of itself:
     `host`, `pid`, `started_ms`, `versions`, `functions`, `queues`, `concurrency` (of this queue),
     `running`, `jobs` (the first 20 of them: `id`, `function`, `since_ms`), `state` (taking,
-    quiet, stopping), `lag_ms` (the event loop's worst lag since the heartbeat before), `rss`
-    (bytes), `blocked` (the last time that a job blocked the event loop, if ever), `stale_ms`.
+    quiet, stopping; scheduling for what runs no jobs), `lag_ms` (the event loop's worst lag since
+    the heartbeat before), `rss` (bytes), `blocked` (the last time that a job blocked the event
+    loop, if ever), `stale_ms`.
     """
 
     id: str
@@ -33,6 +36,11 @@ class WorkerInfo(NamedTuple):
     def is_alive(self, now_ms: float) -> bool:
         """Whether it was heard of lately; `now_ms` is the server's time."""
         return now_ms - self.beat_ms <= float(self.data.get("stale_ms", STALE_MS))
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether it is a worker; a scheduler is in the registry too, and runs none."""
+        return self.data.get("state") != SCHEDULING
 
 
 async def agree_on_schema(client: AsyncCommands, prefix: str) -> int:
@@ -85,14 +93,17 @@ async def workers(client: AsyncCommands, keys: QueueKeys) -> list[WorkerInfo]:
     return sorted((read_worker(name, data) for name, data in pairs), key=lambda worker: worker.id)
 
 
-async def live_workers(client: AsyncCommands, keys: QueueKeys) -> list[WorkerInfo]:
-    """Those that were heard of lately, by the server's clock."""
+async def live_workers(
+    client: AsyncCommands, keys: QueueKeys, *, schedulers: bool = False
+) -> list[WorkerInfo]:
+    """Those that were heard of lately, by the server's clock; schedulers too if asked for."""
     found = await workers(client, keys)
     if not found:
         return []
     seconds, micros = await client.execute_command("TIME")
     now_ms = int(seconds) * 1000 + int(micros) // 1000
-    return [worker for worker in found if worker.is_alive(now_ms)]
+    alive = [worker for worker in found if worker.is_alive(now_ms)]
+    return [worker for worker in alive if schedulers or worker.runs_jobs]
 
 
 def read_worker(name: bytes, data: bytes) -> WorkerInfo:

@@ -116,6 +116,7 @@ def test_env_example_is_valid_as_it_stands(prefix: str, model: type[BaseModel]) 
 
 def test_every_variable_that_the_code_reads_is_documented() -> None:
     shells = {"FORCE_COLOR", "NO_COLOR", "CLICOLOR", "TERM", "TZ", "SHELL", "VISUAL", "EDITOR"}
+    shells |= {"XDG_CACHE_HOME", "COMP_WORDS", "_TYPER_COMPLETE_ARGS"}
     internal = {"JOBS_SUPERVISOR_FD"}  # from a supervisor to its own workers
     pattern = re.compile(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"|\"(JOBS_[A-Z_]+)\"")
     read = {
