@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from jobs.keys import QueueKeys
@@ -86,6 +85,11 @@ class Added(StrEnum):
 
 _ADDED = {added.value: added for added in Added}
 _PLAIN = Flow()
+_ONCE = {once: once.encode() for once in Once}
+#: Priority, delay and due in ms, as lua/enqueue.lua reads them; lua/submit.lua also reads how long
+#: the id stays taken, how the job is unique and the ms of that.
+_PLACE = struct.Struct(">Hdd")
+_ENTRY = struct.Struct(">Hdddcdd")
 
 
 class Ack(NamedTuple):
@@ -172,7 +176,9 @@ async def enqueue_plain(
     now_ms: int = 0,
 ) -> list[Added]:
     """The same, quicker, where all `are_plain`."""
-    rest = list(chain.from_iterable([entry[:5] for entry in entries]))
+    rest: list[Any] = []
+    for job_id, body, *place, _, _ in entries:
+        rest += (job_id, body, _PLACE.pack(*place))
     answer = await script("enqueue")(client, keys, (now_ms, int(again)), rest)
     return [_ADDED[letter] for letter in answer.decode()]
 
@@ -190,7 +196,11 @@ async def submit(
     Returns:
         (what became of it, the id of the job that has its unique key, or "") for each entry.
     """
-    rest = list(chain.from_iterable([(*entry[:6], *(entry.flow or _PLAIN)) for entry in entries]))
+    rest: list[Any] = []
+    for job_id, body, *numbers, flow in entries:
+        group, key, unique, once, once_ms, most_ms = flow or _PLAIN
+        facts = _ENTRY.pack(*numbers, _ONCE[once], once_ms, most_ms)
+        rest += (job_id, body, group, key, unique, facts)
     reply = await script("submit")(client, keys, (now_ms, int(again)), rest)
     answers = [_ADDED[letter] for letter in reply[0].decode()]
     holders = iter(reply[1:])

@@ -3,10 +3,10 @@
 -- keys: ready later body record config stats events wake
 -- args: now:int again:int rest:list
 --   again: 1 when the same call is repeated after a lost answer: an equal body is its own success
---   rest, five a job: id, body, priority, delay ms, due ms (0: by the delay)
+--   rest, three a job: id, body, facts: priority, delay ms, due ms (0: by the delay)
 -- returns: one character a job: + added, = the id is held by another job, even by one that has ended
 -- include: time record tell wake add
-local FIELDS = 5
+local FIELDS, FACTS = 3, '>Hdd'
 local ids = {}
 for i = rest, #ARGV, FIELDS do ids[#ids + 1] = ARGV[i] end
 local held = redis.call('HMGET', body, unpack(ids))
@@ -23,7 +23,8 @@ for n, id in ipairs(ids) do
     answers[n] = again == 1 and string.sub(held[n], ENQUEUED_BYTES + 1) == data and '+' or '='
   else
     answers[n] = '+'
-    add(id, data, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]))
+    local priority, delay, due_ms = struct.unpack(FACTS, ARGV[at + 2])
+    add(id, data, priority, delay, due_ms)
   end
   seen[id] = true
 end

@@ -4,20 +4,20 @@
 -- keys: ready grouped turns later leases body record result completed failed cancelled expired parked expiry config taken unique uniques holding progress logs stats events wake
 -- args: now:int again:int rest:list
 --   again: 1 when the same call is repeated after a lost answer: an equal body is its own success
---   rest, twelve a job: id, body, priority, delay ms, due ms (0: by the delay), ms the id stays taken
---     (-1: a generated id, which takes the place of no other job, not even of one that has ended),
---     group, key (both '' for a plain job), unique key ('' none), how it is unique (u until the job
---     ends, t for a time, d a quiet time at the beginning: leading, p the same at the end: trailing,
+--   rest, six a job: id, body, group, key (both '' for a plain job), unique key ('' none), facts:
+--     priority, delay ms, due ms (0: by the delay), ms the id stays taken (-1: a generated id, which
+--     takes the place of no other job, not even of one that has ended), how it is unique (u until the
+--     job ends, t for a time, d a quiet time at the beginning: leading, p the same at the end: trailing,
 --     n next: one more run after the one that is active), ms of that, longest delay in ms (0 none)
 -- returns: one character a job: + added, = its id is held by a job, - taken by an earlier one, u its
 --   unique key is held, by the job whose id follows; then the ids of the holders
 -- include: time record tell wake drop state place vacate add
-local FIELDS = 12
+local FIELDS, FACTS = 6, '>Hdddc1dd'
 local FOREVER = math.huge
 local ids, keys, has_keys = {}, {}, false
 for i = rest, #ARGV, FIELDS do
   local n = #ids + 1
-  ids[n], keys[n] = ARGV[i], ARGV[i + 8]
+  ids[n], keys[n] = ARGV[i], ARGV[i + 4]
   has_keys = has_keys or keys[n] ~= ''
 end
 local held = redis.call('HMGET', body, unpack(ids))
@@ -63,15 +63,14 @@ local function follows(owner, own, mode)
 end
 for n, id in ipairs(ids) do
   local at = rest + (n - 1) * FIELDS
-  local data, ttl = ARGV[at + 1], tonumber(ARGV[at + 5])
-  local group, key, own, mode, ms = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], ARGV[at + 9], tonumber(ARGV[at + 10])
+  local data, group, key, own = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local priority, delay, due_ms, ttl, mode, ms, most = struct.unpack(FACTS, ARGV[at + 5])
   local answer = is_held(n, id, data, ttl)
   local owner = not answer and own ~= '' and owner_of(n, own, mode)
   if owner and not follows(owner, own, mode) then
     answer = 'u'
     holders[#holders + 1] = owner
     if mode == 'd' then
-      local most = tonumber(ARGV[at + 11])
       local first = enqueued_at(redis.call('HGET', body, owner) or '')
       local until_ms = most > 0 and math.min(now + ms, first + most) or now + ms
       redis.call('ZADD', uniques, 'GT', string.format('%.17g', until_ms), own)
@@ -87,8 +86,7 @@ for n, id in ipairs(ids) do
       has_tails = true
       tail = group .. '\0' .. key .. '\0' .. own .. (mode == 'n' and '\0n\0' or '\0')
     end
-    local delay = tonumber(ARGV[at + 3])
-    add(id, data, tonumber(ARGV[at + 2]), mode == 'p' and ms or delay, tonumber(ARGV[at + 4]), tail)
+    add(id, data, priority, mode == 'p' and ms or delay, due_ms, tail)
     if ttl > 0 then
       reserve[#reserve + 1] = now + ttl
       reserve[#reserve + 1] = id
