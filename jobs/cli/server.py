@@ -91,11 +91,12 @@ def talk(
         ServerAway, ServerRefused: in place of redis-py's errors.
         KeyboardInterrupt: Ctrl-C.
     """
+    interrupts: list[asyncio.Task[None]] = []
 
     async def main() -> T:
         client = connect(cli, app)
         task = asyncio.ensure_future(work(client))
-        _end_on_interrupt(task)
+        _end_on_interrupt(task, interrupts)
         try:
             return await task
         except Exception as error:
@@ -107,20 +108,22 @@ def talk(
 
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            return runner.run(main())
+            done = runner.run(main())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    if interrupts:  # after the work and before the end of its loop
+        raise KeyboardInterrupt
+    return done
 
 
-def _end_on_interrupt(task: asyncio.Future[Any]) -> None:
-    """Let Ctrl-C cancel the task, and again until it ends.
+def _end_on_interrupt(task: asyncio.Future[Any], interrupts: list[asyncio.Task[None]]) -> None:
+    """Let Ctrl-C cancel the task, and again until it ends; note each.
 
     `asyncio.run` would cancel once, which redis-py can swallow (see `end_tasks`).
     """
-    enders: list[asyncio.Task[None]] = []
 
     def end() -> None:
-        enders.append(asyncio.ensure_future(end_tasks(task)))
+        interrupts.append(asyncio.ensure_future(end_tasks(task)))
 
     with suppress(NotImplementedError):  # Windows
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, end)

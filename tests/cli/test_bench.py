@@ -136,7 +136,7 @@ def test_the_queue_is_on_no_list_while_it_exists(program: Program, cli: Cli) -> 
         assert not [entry for entry in queues if "bench" in entry["queue"]]
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=15)
+        process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("part", ["round trips", "drain", "pick-up"])
@@ -147,7 +147,7 @@ def test_an_interruption_removes_everything(
     wait_until_sync(lambda: part in program.errors(), description=f"{part} is shown", timeout=15)
     wait_until_sync(lambda: keys_of(server), description="keys are written")
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in program.errors()
     assert keys_of(server) == []

@@ -156,7 +156,7 @@ def test_a_terminal_is_asked(
             told += chunk
     except OSError:
         pass  # the terminal closes with the program
-    assert process.wait(10) == code
+    assert process.wait(30) == code
     os.close(ours)
     assert b"retry 3 failed jobs?" in told
     assert set(states(cli).values()) == {state}

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import errors
+from jobs import Client, errors
 from jobs.cli.codes import Code, Problem, code_of, hint_of
+from jobs.cli.context import Cli as Context
+from jobs.cli.server import talk
 from tests.cli.conftest import Cli, Program, Result
 from tests.helpers.servers import MakeServer
 
@@ -152,9 +154,20 @@ def test_130_interrupted_while_waiting(program: Program, cli: Cli) -> None:
     process = program.start("enqueue", "add", "1", "--id", "1", "--wait")
     program.wait_for("waiting …")
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in program.errors()
+
+
+def test_an_interrupt_behind_the_work_counts_too(redis_url: str) -> None:
+    """Ctrl-C while the connection is closed: `metrics --watch` would go on as if nothing was."""
+
+    async def work(client: Client) -> None:
+        assert await client.ping()
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        talk(Context(app="", redis=redis_url), None, work)
 
 
 def test_a_closed_pipe_is_no_drama(program: Program) -> None:
@@ -162,7 +175,7 @@ def test_a_closed_pipe_is_no_drama(program: Program) -> None:
     process = program.start("types", "--json")
     assert process.stdout is not None
     process.stdout.close()
-    process.wait(10)
+    process.wait(30)
     assert "Traceback" not in program.errors()
     assert "Exception" not in program.errors()
     process.stdout = None

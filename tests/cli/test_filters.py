@@ -170,7 +170,7 @@ def test_a_bar_on_a_terminal(cli: Cli, program: Program) -> None:
             told += chunk
     except OSError:
         pass  # the terminal closes with the program
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
     os.close(ours)
     assert b"3/3" in told
     assert b"done to 3 of 3 jobs" in told

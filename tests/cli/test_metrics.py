@@ -67,7 +67,7 @@ def test_watching_writes_one_document_each_time(watch: list[str], program: Progr
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(3)]
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
     assert [json.loads(line)["schema"] for line in lines] == ["jobs/v1"] * 3
     assert process.returncode == 130
     assert "Traceback" not in program.errors()
@@ -78,7 +78,7 @@ def test_watching_without_a_time(program: Program) -> None:
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["schema"] == "jobs/v1"
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
     assert process.returncode == 130
 
 

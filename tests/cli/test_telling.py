@@ -164,7 +164,7 @@ def test_events_are_followed_until_ctrl_c(program: Program, cli: Cli) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().split()[1:] == ["waiting", "default", "one"]
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
     assert process.returncode == 130
 
 

@@ -29,7 +29,7 @@ def test_a_signal_lets_jobs_finish(
     worker = program.start("worker")
     wait_until_sync((home / "m.began").exists, description="the job runs", timeout=15)
     worker.send_signal(signum)
-    worker.communicate(timeout=15)
+    worker.communicate(timeout=30)
     assert worker.returncode == 0
     assert (home / "m.ended").exists()
     assert "Traceback" not in program.errors()
@@ -75,7 +75,7 @@ def test_several_processes_end_with_a_signal(program: Program, cli: Cli) -> None
         timeout=20,
     )
     parent.send_signal(signal.SIGTERM)
-    parent.communicate(timeout=15)
+    parent.communicate(timeout=30)
     assert parent.returncode == 0
     assert cli("doctor", "--json").code == 0
 
@@ -117,7 +117,7 @@ def test_a_change_restarts_the_worker(program: Program, cli: Cli, home: Path) ->
     told = program.told
     assert cli("wait", "1", "--timeout", "15s").out == "1003\n"
     parent.send_signal(signal.SIGINT)
-    parent.communicate(timeout=15)
+    parent.communicate(timeout=30)
     assert parent.returncode == 0
     assert "Traceback" not in told.read_text()
 
