@@ -10,6 +10,9 @@ local function gate_with(name, mine)
   end
   return gate
 end
+local function noted_gates(held)
+  return #held > 0 and table.concat(held, '\0') .. '\0' or ''
+end
 local function new_way(gates)
   local way = {gates = gates, held = {}, rated = {}, has_order = false}
   for n = 1, #gates do
@@ -18,6 +21,7 @@ local function new_way(gates)
     if gate.counts_starts then way.rated[#way.rated + 1] = gate.name end
     if gate.order then way.has_order = true end
   end
+  way.noted = noted_gates(way.held)
   return way
 end
 local function list_gates(of, key, own, marked)
@@ -74,13 +78,14 @@ local function closed_gate(way, marked)
   end
   return closed, first
 end
--- takes the job's places, and tells whose: those of the gates, and those that it has kept (see let_go)
+-- takes the job's places, and tells whose: those of the gates, and those that it has kept (see let_go);
+-- as a list, and as its record notes them
 local function pass(way, marked)
   for n = 1, #way.gates do
     local name = way.gates[n].name
     free[name] = free[name] - 1
   end
-  if marked == '' and not way.has_order then return way.held end
+  if marked == '' and not way.has_order then return way.held, way.noted end
   local held = {}
   for gate in string.gmatch(marked, '[^%z]+') do
     if gate ~= 'n' then held[#held + 1] = gate end
@@ -93,14 +98,13 @@ local function pass(way, marked)
     end
     if gate.counts_places then held[#held + 1] = gate.name end
   end
-  return held
+  return held, noted_gates(held)
 end
--- the tail of a record whose job had kept the gates `marked`, and holds these now
-local function tail_with(packed, marked, held)
-  local tail, gates = tail_of(packed), ''
-  if #held > 0 then gates = table.concat(held, '\0') .. '\0' end
-  if tail ~= '' then return string.sub(tail, 1, #tail - #marked) .. gates end
-  return gates ~= '' and '\0\0\0' .. gates or ''
+-- the tail of a record whose job had kept the gates `marked`, and now holds those that are `noted`
+local function tail_with(packed, marked, noted)
+  local tail = tail_of(packed)
+  if tail ~= '' then return string.sub(tail, 1, #tail - #marked) .. noted end
+  return noted ~= '' and '\0\0\0' .. noted or ''
 end
 -- notes what the chosen jobs hold, now that their tokens are known
 local function hold(jobs, tokens)
