@@ -303,3 +303,15 @@ async def test_a_value_that_cannot_be_read_stops_no_other(steps: Steps) -> None:
     await untyped(steps.client).hset(steps.keys.schedules, "broken", "x")
     assert [item.name for item in await schedules.read_all(steps.client, steps.keys)] == ["s"]
     assert await schedules.read(steps.client, steps.keys, ["broken", "none"]) == [None, None]
+
+
+async def test_jobs_of_a_group_that_are_due_later_stand_in_its_line(steps: Steps) -> None:
+    """The queue knows of groups from the first such job on, also of one that does not wait yet."""
+    await define(steps)
+    steps.now = NOW + 1000
+    await fire(steps, NOW + 1000, late_ms=500, group="acme", key="acme")
+    steps.now = NOW + 1500
+    answer = await steps.step(want=0)
+    dump = await steps.dump()
+    assert (answer.waiting, list(dump["turns"])) == (1, ["acme"])
+    assert [job.id for job in await steps.claim()] == [f"s:{NOW + 1000}"]

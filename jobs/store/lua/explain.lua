@@ -5,7 +5,7 @@
 -- returns: now, state ('' if unknown), score, body, record, result, the workers (name, entry …), and a JSON
 --   document: `paused`, `closed`, `function_paused`, `active` (some ids), `gates`, and for a waiting job
 --   `ahead`, `groups`, `place` in its group, the `turn` of the group and its `first` job and its `gate`
--- include: time record state place gates
+-- include: time record state place rules gates
 local MOST_NAMED, MOST_BLOCKED = 10, 1000
 local function holders_of(set, gate)
   local names = {}

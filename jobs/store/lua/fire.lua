@@ -70,7 +70,7 @@ for i = rest, #ARGV, 4 do
   answers[#answers + 1] = answer
 end
 write_added(line_up_all)
-if #lined > 0 and tail and not switches[3] then redis.call('HSET', config, 'flow', 1) end
+if number > 0 and tail and not switches[3] then redis.call('HSET', config, 'flow', 1) end
 write_events()
 if not hand then state.after = math.max(state.after, upto) end
 write_schedule(name, state, stored)

@@ -23,7 +23,7 @@ listening = tonumber(switches[4] or '0') > now
 local tools
 if has_flow then -- a function costs a call 0.3 µs: what it does not need is not made
   local function toolbox()
--- include: state place flow gates ways take
+-- include: state place flow rules gates ways take
     return {line_up = line_up, let_go = let_go, write_freed = write_freed, read_rules = read_rules, queue_places = queue_places,
       take = take, hold = hold, look_at_alarms = look_at_alarms, note_alarms = note_alarms}
   end

@@ -1,36 +1,12 @@
 -- limits: a gate lets so many jobs run at once, or start in a time. What cannot pass waits aside, in a
--- group that has no turn until the gate opens, so it holds no slot and hides nothing behind it
+-- group that has no turn until the gate opens, so it holds no slot and hides nothing behind it.
+-- Starts that no rule counts any more are harmless: they are removed in one of 16 ms, not in each call
 local UNLIMITED = math.huge
 local SHARED_LOOK = 250
 local DIVERTED = 1000
 local LOOKED_AT = 300
-local rules, free, known, opens, shut = nil, {}, {}, {}, {}
-local function rule_of(text)
-  local kind, limit, period, name = string.match(text, '^(%a)(%d*)/?(%d*)@?(.*)$')
-  return {kind = kind, limit = kind == 'o' and 1 or tonumber(limit), period = tonumber(period), shared = name ~= '' and name}
-end
-local function read_rules()
-  rules = {}
-  local flat = redis.call('HGETALL', limits)
-  for i = 1, #flat, 2 do
-    local scope = flat[i]
-    if string.sub(scope, 1, 2) == 'p:' then
-      shut['f:' .. string.sub(scope, 3)] = true
-    else
-      for text in string.gmatch(flat[i + 1], '%S+') do
-        local rule = rule_of(text)
-        local at = rule.shared and 's:' .. rule.shared or scope
-        rules[at] = rules[at] or {}
-        if rule.shared then
-          rules[scope] = rules[scope] or {}
-          rules[scope].names = rules[scope].names or {}
-          rules[scope].names[at] = true
-        end
-        rules[at][#rules[at] + 1] = rule
-      end
-    end
-  end
-end
+local FORGETS = now % 16 == 0
+local free, known, opens = {}, {}, {}
 -- the gates of one scope for one job: name -> rules
 local function add_gates(gates, scope, name)
   local mine = rules[scope]
@@ -57,26 +33,10 @@ local function gates_of(of, key, own, marked)
   if string.find(marked, '^n%z') then gates['u:' .. own] = {{kind = 'c', limit = 1}} end
   return gates
 end
--- the order of a key is a gate of its own, which a job keeps while it waits for its next attempt
-local function order_gate(gate, mine)
-  for _, rule in ipairs(mine) do
-    if rule.kind == 'o' then return 'o:' .. string.match(gate, ':(.*)$') end
-  end
-end
-local function rules_of(gate)
-  local kind, rest = string.match(gate, '^(%a+):(.*)$')
-  if kind == 'o' then
-    local of = string.match(rest, '^([^\2]*)\2')
-    return order_gate(gate, rules[of and 'fk:' .. of or 'k'] or {}) and {{kind = 'c', limit = 1}} or {}
-  end
-  if kind == 'k' then return rules.k or {} end
-  if kind == 'fk' then return rules['fk:' .. string.match(rest, '^[^\2]*')] or {} end
-  if kind == 'u' then return {{kind = 'c', limit = 1}} end
-  return rules[gate] or {}
-end
 local function in_window(gate, rule)
   local set, last = rule.shared and shared_starts or starts, '(' .. gate .. '\2'
-  local first = '[' .. gate .. '\1' .. struct.pack('>d', now - rule.period + 1)
+  rule.since = rule.since or struct.pack('>d', now - rule.period + 1)
+  local first = '[' .. gate .. '\1' .. rule.since
   local number = redis.call('ZLEXCOUNT', set, first, last)
   if number < rule.limit then return rule.limit - number end
   local oldest = redis.call('ZRANGEBYLEX', set, first, last, 'LIMIT', number - rule.limit, 1)[1]
@@ -92,20 +52,9 @@ local function beside(gate, rule)
   if rule.shared and left <= 0 then opens[gate] = math.max(opens[gate] or 0, now + SHARED_LOOK) end
   return left
 end
--- starts are forgotten when no rule of their gate counts them any more
-local function forget_starts(gate, mine)
-  local longest, shared = 0, false
-  for _, rule in ipairs(mine) do
-    if rule.kind == 'r' then longest, shared = math.max(longest, rule.period), rule.shared end
-  end
-  if longest == 0 then return end
-  local set = shared and shared_starts or starts
-  redis.call('ZREMRANGEBYLEX', set, '[' .. gate .. '\1',
-    '(' .. gate .. '\1' .. struct.pack('>d', now - longest + 1))
-end
 local function places(gate, mine)
   if free[gate] then return free[gate] end
-  forget_starts(gate, mine)
+  if FORGETS then forget_starts(gate, mine) end
   local left = shut[gate] and 0 or UNLIMITED
   for _, rule in ipairs(mine) do
     if rule.kind ~= 'o' then
@@ -126,7 +75,7 @@ local function next_opening(gate)
     if rule.kind == 'c' and rule.shared then first = math.min(first or math.huge, now + SHARED_LOOK) end
     if rule.kind == 'r' then
       local set = rule.shared and shared_starts or starts
-      local from = '[' .. gate .. '\1' .. struct.pack('>d', now - rule.period + 1)
+      local from = '[' .. gate .. '\1' .. rule.since
       local oldest = redis.call('ZRANGEBYLEX', set, from, '(' .. gate .. '\2', 'LIMIT', 0, 1)[1]
       local at = (oldest and struct.unpack('>d', oldest, #gate + 2) or now) + rule.period
       first = math.min(first or at, at)
@@ -196,7 +145,7 @@ local function queue_places(want)
   local mine = rules.q
   if not mine then return want, -1 end
   local wait = -1
-  forget_starts('q', mine)
+  if FORGETS then forget_starts('q', mine) end
   for _, rule in ipairs(mine) do
     local left
     if rule.kind == 'c' then

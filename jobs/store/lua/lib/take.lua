@@ -131,8 +131,8 @@ local function sift(jobs)
       local gate, order = closed_gate(way, marked)
       gate = gate or joins(job, order)
       if not gate then
-        job.held, job.rated = pass(way, marked), way.rated
-        job.tail = tail_with(job.packed, marked, job.held)
+        local held, noted = pass(way, marked)
+        job.held, job.rated, job.tail = held, way.rated, tail_with(job.packed, marked, noted)
         chosen[#chosen + 1] = job
       elseif goes_aside(job, gate, order) then
         moved[#moved + 1] = {job = job, gate = gate, order = job.of and order}
