@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
@@ -23,6 +24,11 @@ from tests.helpers.leaks import (
     own_threads,
 )
 from tests.helpers.servers import MakeServer, Server, server_kinds, servers, shared_server
+
+# A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests
+# of Ctrl-C would wait for programs that never hear of it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Deadlines measure the machine, not the code. In CI the examples are the same on every run.
 hypothesis_settings.register_profile("local", deadline=None)
