@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from jobs import RedisSettings, Worker, registry
+from jobs import JobFunction, RedisSettings, Worker, registry
 from jobs.cli.run import run
 from tests.cli import sample_app
 from tests.helpers.source import ROOT
@@ -53,7 +53,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(registry, "functions", dict(registry.functions))
+    # The catalog has functions of the same names, and whichever was imported last would be found.
+    given = [f for f in sample_app.WorkerSettings.functions if isinstance(f, JobFunction)]
+    sample = {function.name: function.function for function in given}
+    monkeypatch.setattr(registry, "functions", registry.functions | sample)
     monkeypatch.setattr(logging.getLogger(), "handlers", logging.getLogger().handlers[:])
     level = logging.getLogger("jobs").level
     yield tmp_path

@@ -295,12 +295,12 @@ def test_without_a_server_the_code_is_looked_at(cli: Cli, monkeypatch: pytest.Mo
 
 def test_an_application_that_cannot_be_read(cli: Cli, home: Path) -> None:
     assert cli("check", "--app", "nowhere").code == 2
-    (home / "twice.py").write_text(
+    (home / "twice_app.py").write_text(
         "from jobs import Schedule\n"
         "class WorkerSettings:\n"
         "    schedules = [Schedule('one', 'x', every='5m'), Schedule('one', 'y', every='5m')]\n"
     )
-    done = cli("check", "--app", "twice")
+    done = cli("check", "--app", "twice_app")
     assert done.code == 2
     assert "two schedules are called 'one'" in done.err
 

@@ -86,12 +86,12 @@ def test_the_server_is_asked_for_queues_and_schedules(tab: Tab, redis_url: str) 
 
 
 def test_options_before_count(tab: Tab, home: Path, redis_url: str) -> None:
-    (home / "other.py").write_text(
+    (home / "other_tab_app.py").write_text(
         "async def other(ctx): ...\nclass WorkerSettings:\n    functions = [other]\n"
     )
-    assert tab("--app", "other", "enqueue", "o") == ["other"]
-    assert tab("--app=other", "enqueue", "o") == ["other"]
-    assert tab("schema", "--app", "other", "o") == ["other"]
+    assert tab("--app", "other_tab_app", "enqueue", "o") == ["other"]
+    assert tab("--app=other_tab_app", "enqueue", "o") == ["other"]
+    assert tab("schema", "--app", "other_tab_app", "o") == ["other"]
     assert tab("--app", "nowhere", "enqueue", "o") == []
     assert tab("--redis", "redis://127.0.0.1:1", "list", "--queue", "em") == ["email"]
 
@@ -141,13 +141,13 @@ def test_what_is_remembered(
 def test_a_server_of_the_settings_is_asked_and_not_written_down(
     tab: Tab, home: Path, cache: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (home / "own.py").write_text(
+    (home / "own_server_app.py").write_text(
         "from jobs import RedisSettings\nclass WorkerSettings:\n    functions = [lambda c: c]\n"
         f"    redis_settings = RedisSettings.from_dsn({redis_url!r})\n".replace(
             "[lambda c: c]", "[]"
         )
     )
-    monkeypatch.setenv("JOBS_APP", "own")
+    monkeypatch.setenv("JOBS_APP", "own_server_app")
     monkeypatch.delenv("JOBS_REDIS_URL")
 
     async def fill() -> None:

@@ -33,6 +33,10 @@ class Clocked(WorkerSettings):
     on_startup = startup
 
 
+class Elsewhere(Clocked):
+    on_startup = None
+
+
 class Working(WorkerSettings):
     schedules = Clocked.schedules
 
@@ -212,6 +216,17 @@ def test_a_worker_without_scheduler_makes_no_jobs(clocked: Program, cli: Cli) ->
     assert with_it.code == 0
     assert cli("schedules", "list", "-q").out == "tick\n"
     assert "--no-scheduler" in clocked("worker", "--help").out
+
+
+def test_a_worker_of_one_queue_fires_the_cron_jobs_of_another(clocked: Program, cli: Cli) -> None:
+    process = clocked.start("worker", "--queues", "email", "--app", "settings:Elsewhere")
+    wait_until_sync(
+        lambda: any(job["function"] == "cron:plain" for job in jobs(cli)),
+        description="the cron job is made",
+        timeout=20,
+    )
+    assert end(process) == 0
+    assert "Traceback" not in clocked.errors()
 
 
 def test_no_application_and_no_server(clocked: Program) -> None:
