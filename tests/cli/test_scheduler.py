@@ -117,7 +117,9 @@ def test_jobs_are_made_and_none_is_run(
 
 def test_a_stopped_worker_finds_its_jobs(clocked: Program, cli: Cli) -> None:
     worker = clocked.start("worker", "--no-scheduler", "--app", "settings:Working")
-    clocked.wait_for("with 5 functions")
+    wait_until_sync(  # its first line comes before it catches signals
+        lambda: cli("workers", "list", "-q").out != "", description="it serves", timeout=20
+    )
     assert end(worker) == 0
     process = clocked.start("scheduler")
     wait_for_more(cli)
