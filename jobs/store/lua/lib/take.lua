@@ -3,12 +3,9 @@
 local function level_of(score)
   return math.floor(score / SPAN)
 end
--- a job with all that it will get, as a table that grows is made anew; `of`: its group's entry in `found`
-local function job_of(id, score, member, of)
-  return {id = id, score = score, member = member, of = of, stored = nil, packed = nil, held = nil, rated = nil, tail = nil}
-end
 -- what is first in line: of one priority only where groups take part in it, as they have room for more
 -- than their first jobs. Also how many groups there are, and the place at which that priority ends
+-- (A table is made with all the fields that it will get: Lua makes one that grows anew)
 local function first_jobs(room)
   local alone = redis.call('ZRANGE', ready, 0, room - 1, 'WITHSCORES')
   local turn = redis.call('ZRANGEBYSCORE', turns, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, room)
@@ -19,7 +16,7 @@ local function first_jobs(room)
   local found, groups, i, j = {}, 0, 1, 1
   while #found < room and math.min(first, second) < bound do
     if first <= second then
-      found[#found + 1] = job_of(alone[i], first)
+      found[#found + 1] = {id = alone[i], score = first, stored = nil, packed = nil, held = nil, rated = nil, tail = nil}
       i = i + 2
       first = tonumber(alone[i + 1] or 'inf')
     else
@@ -46,7 +43,8 @@ local function spread(found, groups, finish, room)
         local at = #entry.group + 2
         local score = struct.unpack('>d', member, at)
         if score < finish then
-          jobs[#jobs + 1] = job_of(string.sub(member, at + 8), score, member, entry)
+          jobs[#jobs + 1] = {id = string.sub(member, at + 8), score = score, member = member, of = entry,
+            stored = nil, packed = nil, held = nil, rated = nil, tail = nil}
         else
           entry.next = member
         end
