@@ -61,8 +61,8 @@ def _functions_as_before(request: pytest.FixtureRequest) -> Iterator[None]:
     for name, function in before.items():
         if not _is_visible(function, request.module):
             del registry.functions[name]
-    if request.module.__name__.startswith("tests.docs."):
-        registry.functions.update(_of_the_catalog())  # the file of another test may hide one
+    # The file of another test, or what it imports, may have declared one of the same name later.
+    registry.functions.update(_own_functions(request.module))
     yield
     # A module of the package that was imported meanwhile declares its functions only once.
     found = registry.functions.items()
@@ -71,10 +71,17 @@ def _functions_as_before(request: pytest.FixtureRequest) -> Iterator[None]:
     registry.functions.update(own | before)
 
 
-def _of_the_catalog() -> dict[str, registry.Function]:
-    """The functions of the modules of the catalog that are loaded, by name."""
-    loaded = [module for name, module in sys.modules.items() if name.startswith("jobs.catalog.")]
-    values = [value for module in loaded for value in vars(module).values()]
+def _own_functions(module: ModuleType) -> dict[str, registry.Function]:
+    """The functions by name that a file of tests means: its own, those that stand beside it, and
+    for the pages those of the catalog.
+    """
+    folder = "jobs.catalog" if module.__package__ == "tests.docs" else module.__package__
+    beside = [
+        found
+        for name, found in sys.modules.items()
+        if name.rpartition(".")[0] == folder and not name.startswith(f"{folder}.test_")
+    ]
+    values = [value for found in (*beside, module) for value in vars(found).values()]
     return {value.name: value.function for value in values if isinstance(value, JobFunction)}
 
 

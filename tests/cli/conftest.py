@@ -61,6 +61,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     level = logging.getLogger("jobs").level
     yield tmp_path
     logging.getLogger("jobs").setLevel(level)
+    for name, module in list(sys.modules.items()):  # another test may write a file of that name
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture
