@@ -55,12 +55,14 @@ def flow_for(
     key = key_of(given.get("key"))
     if by is not None and given.get("key") is None:
         key = group_key(by, name, arguments)
-    own, once = _own(unique, name, given, arguments)
-    return Flow(key, key, own, *once) if key or own else None
+    if unique is None:
+        return Flow(key, key) if key else None
+    own, (once, once_ms, most_ms) = _own(unique, name, given, arguments)
+    return Flow(key, key, own, once, once_ms, most_ms) if key or own else None
 
 
 def _own(
-    unique: Unique | str | tuple[str, ...] | bool | None,
+    unique: Unique | str | tuple[str, ...] | bool,
     name: str,
     given: Mapping[str, Any],
     arguments: Callable[[], Mapping[str, Any]],
@@ -68,12 +70,12 @@ def _own(
     """The unique key, or "", and how long it is held."""
     if isinstance(unique, str):
         return named_key(name, unique), _UNTIL_END
-    unique = None if unique is None else Unique.of(unique)
-    if unique is None:
+    rule = Unique.of(unique)
+    if rule is None:
         return "", _UNTIL_END
-    if unique.debounce is not None and {"delay", "run_at"} & given.keys():
+    if rule.debounce is not None and {"delay", "run_at"} & given.keys():
         raise InvalidOption("a `debounce` says when the job runs: give no `delay` or `run_at`")
-    return unique_key(unique, name, arguments), _once(unique)
+    return unique_key(rule, name, arguments), _once(rule)
 
 
 def _once(unique: Unique) -> tuple[Once, int, int]:

@@ -20,6 +20,9 @@ from jobs.options import FRAMEWORK_DEFAULTS, EnqueueOptions, JobOptions
 from jobs.store._script import MAX_ITEMS
 from jobs.store.queue import NEW_ID, Entry
 
+#: Options of a call that say nothing of the time, the attempts and the id of its job.
+_SHORT = frozenset({"queue", "key", "unique", "on_conflict"})
+
 
 class Request(NamedTuple):
     """One job that somebody wants: a function by name, arguments, and options of the call.
@@ -83,8 +86,8 @@ class Preparer:
             args, kwargs = list(request.args), dict(request.kwargs)
         else:
             args, kwargs = function.signature.wire(request.args, request.kwargs)
-        is_plain = not given and (function is None or function.is_plain)
-        asked, wire = (None, {}) if is_plain else asked_of(given, function)
+        is_short = _SHORT.issuperset(given) and not (function and function.wire)
+        asked, wire = (None, {}) if is_short else asked_of(given, function)
         if first_attempt > 1:
             wire["first_attempt"] = first_attempt
         job_id = keys.check_job_id(given["id"]) if "id" in given else new_id()
@@ -101,16 +104,15 @@ class Preparer:
         queue = (function and function.queue) or self.default_queue
         returns = function.signature.returns if function else None
         convert = returns.validate_python if returns else None
-        if is_plain:
-            entry = Entry(job_id, body, priority, id_ttl_ms=NEW_ID)
+        if not given and (function is None or function.is_plain):
+            entry = Entry(job_id, body, priority, 0, 0, NEW_ID, None)
             return Prepared(queue, entry, "return", convert)
+        if "queue" in given:
+            queue = keys.check_name(given["queue"] or queue)
+        delay, due, ttl = (0, 0, NEW_ID) if is_short else (*_when(given), _id_ttl_ms(given))
         flow = flow_for(request.function, function, given, args, kwargs)
-        return Prepared(
-            keys.check_name(given.get("queue") or queue),
-            Entry(job_id, body, priority, *_when(given), _id_ttl_ms(given), flow),
-            policy_for(given, flow),
-            convert,
-        )
+        entry = Entry(job_id, body, priority, delay, due, ttl, flow)
+        return Prepared(queue, entry, policy_for(given, flow), convert)
 
 
 def _priority(asked: JobOptions | None, function: registry.Function | None) -> int:
