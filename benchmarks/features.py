@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import drive
-from benchmarks.model import Bars, Context, Figures, Section, Table
+from benchmarks.model import Bars, Context, Failed, Figures, Section, Table
 from benchmarks.notebook import Notebook, Task, at_least, shown
 from benchmarks.server import Server
 from jobs import Client
@@ -37,7 +38,7 @@ class Feature:
     title: str
     options: drive.Options | None = None
     limits: Mapping[str, Any] = field(default_factory=dict)  #: see work_worker.limited
-    beside: Callable[[Server], AbstractContextManager[None]] = lambda _: nullcontext()
+    beside: Callable[[Context, Server], AbstractContextManager[None]] = lambda *_: nullcontext()
 
 
 def _keyed(number: int) -> EnqueueOptions:
@@ -49,37 +50,26 @@ def _unique(number: int) -> EnqueueOptions:
 
 
 @contextmanager
-def _event_reader(server: Server) -> Iterator[None]:
-    """Somebody follows the events of the queue, in another process than the worker's."""
-    ended, listens = threading.Event(), threading.Event()
-
-    async def follow() -> None:
-        async with Client.connect(server.url) as client, client.events(drive.QUEUE) as reader:
-            listens.set()
-            async for _ in reader:
-                if ended.is_set():
-                    return
-
-    async def until_ended() -> None:
-        reading = asyncio.create_task(follow())
-        while not ended.is_set():  # noqa: ASYNC110 -- a thread sets it
-            await asyncio.sleep(0.05)
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-
-    thread = threading.Thread(target=lambda: asyncio.run(until_ended()), daemon=True)
-    thread.start()
-    listens.wait(10)
-    try:
+def _event_reader(context: Context, server: Server) -> Iterator[None]:
+    """Somebody follows the events of the queue, in a process of his own."""
+    program = drive.program(context, "benchmarks.follower")
+    reader = subprocess.Popen(
+        [*program.argv, server.url],
+        env={**os.environ, **program.environ},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with reader:
+        if reader.stdout is None or reader.stdout.readline() != b"ready\n":
+            raise Failed("the reader of events did not begin")
         yield
-    finally:
-        ended.set()
-        thread.join(10)
+        reader.communicate()
 
 
 @contextmanager
-def _schedules(server: Server) -> Iterator[None]:
+def _schedules(context: Context, server: Server) -> Iterator[None]:
     """Schedules that fire each second, while the queue is drained."""
+    del context
 
     async def store() -> None:
         async with Client.connect(server.url) as client:
@@ -155,7 +145,7 @@ class _Bench:
         """Enqueue in bulk, then drain."""
         feature = FEATURES[name]
         self._server.flush()
-        with feature.beside(self._server):
+        with feature.beside(self._context, self._server):
             began = time.perf_counter()
             drive.fill(self._server, drive.requests(self._jobs, options=feature.options))
             filled_s = time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from jobs.keys import queue_keys
@@ -43,6 +44,38 @@ async def test_groups_take_turns(steps: Steps) -> None:
 async def test_a_group_alone_fills_every_slot_at_once(steps: Steps) -> None:
     await steps.put(grouped(*(f"a{n}" for n in range(9)), group="a"))
     assert len(await steps.claim(9)) == 9
+
+
+async def many_groups(steps: Steps) -> None:
+    """Thirty groups of five jobs each, that came one after the other."""
+    for group in range(30):
+        await steps.put(grouped(*(f"{group:02}-{n}" for n in range(5)), group=f"g{group:02}"))
+
+
+def by_group(ids: list[str]) -> dict[str, int]:
+    return Counter(job_id[:2] for job_id in ids)
+
+
+async def test_a_claim_of_many_takes_several_jobs_of_a_group(steps: Steps) -> None:
+    """Twelve groups give four each, in turns; then it is the others' turn."""
+    await many_groups(steps)
+    first = await claimed(steps, 48)
+    assert by_group(first) == {f"{group:02}": 4 for group in range(12)}
+    assert first[:13] == [*(f"{group:02}-0" for group in range(12)), "00-1"]
+    assert by_group(await claimed(steps, 48)) == {f"{group:02}": 4 for group in range(12, 24)}
+    assert await claimed(steps, 8) == [
+        *(f"{group:02}-0" for group in range(24, 30)),
+        "00-4",
+        "01-4",
+    ]
+
+
+async def test_keys_with_few_places_give_one_job_at_a_turn(steps: Steps) -> None:
+    await rules(steps, k="c2")
+    await many_groups(steps)
+    assert by_group(await claimed(steps, 48)) == {
+        f"{group:02}": 2 if group < 18 else 1 for group in range(30)
+    }
 
 
 async def test_a_group_of_many_and_one_job_of_another(steps: Steps) -> None:

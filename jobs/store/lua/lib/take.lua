@@ -3,24 +3,37 @@
 local function level_of(score)
   return math.floor(score / SPAN)
 end
+-- how many jobs a group may give at its turn: one where few are wanted, so that turns are exact where
+-- jobs are long or slots few. Of many that start at once anyway a group gives several, which share what
+-- its turn costs, unless its limits may not let so many through
+local MANY, TURN = 40, 4
+local function turn_of(want)
+  if want < MANY then return 1 end
+  for scope, mine in pairs(rules) do
+    if scope == 'k' or string.sub(scope, 1, 3) == 'fk:' then
+      for _, rule in ipairs(mine) do if rule.limit < TURN then return 1 end end
+    end
+  end
+  return TURN
+end
 -- what is first in line: of one priority only where groups take part in it, as they have room for more
 -- than their first jobs. Also how many groups there are, and the place at which that priority ends
 -- (A table is made with all the fields that it will get: Lua makes one that grows anew)
-local function first_jobs(room)
+local function first_jobs(room, each)
   local alone = redis.call('ZRANGE', ready, 0, room - 1, 'WITHSCORES')
-  local turn = redis.call('ZRANGEBYSCORE', turns, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, room)
+  local turn = redis.call('ZRANGEBYSCORE', turns, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, math.ceil(room / each))
   local first, second = tonumber(alone[2] or 'inf'), tonumber(turn[2] or 'inf')
   local level = level_of(second)
   local finish = (level + 1) * SPAN
   local bound = level_of(first) < level and level * SPAN or finish
   local found, groups, i, j = {}, 0, 1, 1
-  while #found < room and math.min(first, second) < bound do
+  while #found + groups * (each - 1) < room and math.min(first, second) < bound do
     if first <= second then
       found[#found + 1] = {id = alone[i], score = first, stored = nil, packed = nil, held = nil, rated = nil, tail = nil}
       i = i + 2
       first = tonumber(alone[i + 1] or 'inf')
     else
-      found[#found + 1] = {group = turn[j], score = second, members = nil, next = nil, shut = nil}
+      found[#found + 1] = {group = turn[j], score = second, most = nil, members = nil, next = nil, shut = nil}
       groups = groups + 1
       j = j + 2
       second = tonumber(turn[j + 1] or 'inf')
@@ -28,17 +41,23 @@ local function first_jobs(room)
   end
   return found, groups, finish
 end
--- the jobs themselves: one, or more of each group while there is room for all
+-- the jobs themselves: one, or more of each group while there is room, of the first groups one more
 local function spread(found, groups, finish, room)
   if groups == 0 then return found end
-  local jobs, each = {}, math.floor((room - #found) / groups) + 1
+  local jobs, spare, rounds, nth = {}, room - #found, 1, 0
+  local each, more = math.floor(spare / groups) + 1, spare % groups
   for _, entry in ipairs(found) do
-    if entry.group then entry.members = first_of(entry.group, each + 1) end
+    if entry.group then
+      nth = nth + 1
+      entry.most = nth <= more and each + 1 or each
+      entry.members = first_of(entry.group, entry.most + 1)
+      rounds = math.max(rounds, math.min(entry.most, #entry.members))
+    end
   end
-  for round = 1, each do
+  for round = 1, rounds do
     for n = 1, #found do
       local entry = found[n]
-      local member = entry.group and entry.members[round]
+      local member = entry.group and round <= entry.most and entry.members[round]
       if member and not entry.next then
         local at = #entry.group + 2
         local score = struct.unpack('>d', member, at)
@@ -54,7 +73,7 @@ local function spread(found, groups, finish, room)
     end
   end
   for _, entry in ipairs(found) do
-    if entry.group then entry.next = entry.next or entry.members[each + 1] end
+    if entry.group then entry.next = entry.next or entry.members[entry.most + 1] end
   end
   return jobs
 end
@@ -164,9 +183,9 @@ local function pass_turns(found)
   if #done > 0 then redis.call('ZREM', turns, unpack(done)) end
 end
 local function take(want)
-  local taken, diverted = {}, 0
+  local taken, diverted, each = {}, 0, turn_of(want)
   while #taken < want and diverted < DIVERTED do
-    local found, groups, finish = first_jobs(want - #taken)
+    local found, groups, finish = first_jobs(want - #taken, math.min(each, want - #taken))
     local jobs = spread(found, groups, finish, want - #taken)
     if #jobs > 0 then read_jobs(jobs) end
     local chosen, moved = sift(jobs)
