@@ -119,8 +119,11 @@ def _flows(snapshot: FlowSnapshot) -> Iterator[tuple[bytes, Flow]]:
 
 def _check_unique(snapshot: FlowSnapshot) -> Iterator[tuple[str, Iterable[bytes]]]:
     """A key that is held until its job ends is that of a job which has not ended."""
-    until_end = {key for key, until in snapshot.uniques.items() if until == math.inf}
-    yield "unique keys have no time", snapshot.unique.keys() ^ snapshot.uniques.keys()
+    until_end = snapshot.unique.keys() - snapshot.uniques.keys()
+    yield (
+        "times of unique keys are there without the keys",
+        snapshot.uniques.keys() - snapshot.unique.keys(),
+    )
     yield (
         "unique keys are held by jobs that are not there",
         [key for key in until_end if snapshot.unique.get(key) not in snapshot.live],

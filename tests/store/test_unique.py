@@ -31,6 +31,24 @@ async def test_until_the_job_ends(steps: Steps) -> None:
     assert [await put(steps, "e"), await put(steps, "f")] == ["+", "e"]
 
 
+async def test_a_call_with_a_quiet_time_gives_none_to_a_key_that_is_held_to_the_end(
+    steps: Steps,
+) -> None:
+    assert [await put(steps, "a"), await put(steps, "b", Once.leading, 1000)] == ["+", "a"]
+    assert await steps.client.exists(steps.keys.uniques) == 0
+    (job,) = await steps.claim()
+    await steps.ack(end(job))
+    assert await put(steps, "c") == "+"
+
+
+async def test_a_key_whose_time_is_over_is_held_to_the_end_by_the_next_job(steps: Steps) -> None:
+    assert await put(steps, "a", Once.period, 10) == "+"
+    steps.now += 10
+    assert await put(steps, "b") == "+"
+    steps.now += LONG
+    assert await put(steps, "c") == "b"
+
+
 async def test_each_end_frees_the_key(steps: Steps) -> None:
     for verb in (Verb.complete, Verb.fail, Verb.cancel, Verb.expire):
         assert await put(steps, f"{verb}") == "+"

@@ -22,9 +22,11 @@ local function again(id, state, data)
     stored = struct.pack(ENQUEUED, now) .. string.sub(stored, ENQUEUED_BYTES + 1)
   end
   redis.call('HSET', body, id, stored)
-  if own ~= '' and tonumber(redis.call('ZSCORE', uniques, own) or '0') <= now then
+  local until_ms = own ~= '' and redis.call('ZSCORE', uniques, own)
+  local is_over = until_ms and tonumber(until_ms) <= now
+  if own ~= '' and (is_over or redis.call('HEXISTS', unique, own) == 0) then
     redis.call('HSET', unique, own, id)
-    redis.call('ZADD', uniques, 'inf', own)
+    redis.call('ZREM', uniques, own)
   end
   flags = bit.bor(HAS_HISTORY, bit.band(flags, AGED))
   wait_now(id, pack_record(priority, token, failures, losses, interruptions, flags, sequence, available, 0, tail_of(packed)))

@@ -13,7 +13,6 @@
 --   unique key is held, by the job whose id follows; then the ids of the holders
 -- include: time record tell wake drop state place vacate add
 local FIELDS, FACTS = 6, '>Hdddc1dd'
-local FOREVER = math.huge
 local ids, keys, has_keys = {}, {}, false
 for i = rest, #ARGV, FIELDS do
   local n = #ids + 1
@@ -27,7 +26,7 @@ local switches = redis.call('HMGET', config, 'listened', 'ageing', 'flow')
 listening = tonumber(switches[1] or '0') > now
 ageing = tonumber(switches[2] or '0')
 local answers, holders, seen, reserve, took = {}, {}, {}, {}, {}
-local owned, times, has_tails = {}, {}, false
+local owned, times, over, has_tails = {}, {}, {}, false
 local function is_held(n, id, data, ttl)
   if seen[id] then return '=' end
   if again == 1 and held[n] and string.sub(held[n], ENQUEUED_BYTES + 1) == data then return '+' end
@@ -35,17 +34,18 @@ local function is_held(n, id, data, ttl)
   if kept and not held[n] then return '-' end
   if held[n] and (ttl < 0 or kept or not has_ended(id)) then return '=' end
 end
-local function until_of(mode, ms)
-  return (mode == 't' or mode == 'd') and now + ms or 'inf'
-end
 -- the id of the job that has a unique key, unless its time is over, its job is gone, or the quiet
--- time is over at whose end it runs
+-- time is over at whose end it runs. A key without a time is held until its job ends
 local function owner_of(n, own, mode)
   if took[own] then return took[own] end
   local owner = owners[n]
   if not owner then return end
-  local until_ms = tonumber(redis.call('ZSCORE', uniques, own) or '0')
-  if until_ms ~= FOREVER then return until_ms > now and owner end
+  local until_ms = redis.call('ZSCORE', uniques, own)
+  if until_ms then
+    if tonumber(until_ms) > now then return owner end
+    over[#over + 1] = own
+    return
+  end
   if redis.call('HEXISTS', body, owner) == 0 then return end
   return not (mode == 'p' and state_of(owner) == 'active') and owner
 end
@@ -73,7 +73,7 @@ for n, id in ipairs(ids) do
     if mode == 'd' then
       local first = enqueued_at(redis.call('HGET', body, owner) or '')
       local until_ms = most > 0 and math.min(now + ms, first + most) or now + ms
-      redis.call('ZADD', uniques, 'GT', string.format('%.17g', until_ms), own)
+      redis.call('ZADD', uniques, 'XX', 'GT', string.format('%.17g', until_ms), own)
     end
     tell('deduplicated', owner, id)
   end
@@ -95,8 +95,10 @@ for n, id in ipairs(ids) do
       took[own] = id
       owned[#owned + 1] = own
       owned[#owned + 1] = id
-      times[#times + 1] = until_of(mode, ms)
-      times[#times + 1] = own
+      if mode == 't' or mode == 'd' then
+        times[#times + 1] = now + ms
+        times[#times + 1] = own
+      end
     end
   end
   seen[id] = true
@@ -104,7 +106,8 @@ end
 write_added(line_up_all)
 if #owned > 0 then
   redis.call('HSET', unique, unpack(owned))
-  redis.call('ZADD', uniques, unpack(times))
+  if #over > 0 then redis.call('ZREM', uniques, unpack(over)) end
+  if #times > 0 then redis.call('ZADD', uniques, unpack(times)) end
 end
 if has_tails and not switches[3] then redis.call('HSET', config, 'flow', 1) end
 if #reserve > 0 then redis.call('ZADD', taken, unpack(reserve)) end

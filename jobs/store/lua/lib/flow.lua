@@ -28,10 +28,9 @@ local function write_keys()
   local names = {}
   for n, key in ipairs(freed.keys) do names[n] = key.own end
   local owners, times = redis.call('HMGET', unique, unpack(names)), redis.call('ZMSCORE', uniques, unpack(names))
-  local gone, seen = {}, {}
+  local gone, timed, seen = {}, {}, {}
   for n, key in ipairs(freed.keys) do
-    local until_ms = tonumber(times[n] or '0')
-    local is_over = until_ms == math.huge or until_ms <= now
+    local is_over = not times[n] or tonumber(times[n]) <= now
     if owners[n] == key.id and is_over and not seen[key.own] then
       seen[key.own] = true
       local gate = 'u:' .. key.own .. '\1'
@@ -40,12 +39,13 @@ local function write_keys()
         redis.call('HSET', unique, key.own, string.sub(first, #gate + 1))
       else
         gone[#gone + 1] = key.own
+        if times[n] then timed[#timed + 1] = key.own end
       end
     end
   end
   if #gone == 0 then return end
   redis.call('HDEL', unique, unpack(gone))
-  redis.call('ZREM', uniques, unpack(gone))
+  if #timed > 0 then redis.call('ZREM', uniques, unpack(timed)) end
 end
 local function write_freed()
   write_places()
