@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,8 +24,12 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@lru_cache(maxsize=1024)
 def from_ms(ms: float) -> datetime:
-    """The aware UTC datetime of ms since 1970; what lies beyond the year 9999 is its end."""
+    """The aware UTC datetime of ms since 1970; what lies beyond the year 9999 is its end.
+
+    Remembered: jobs that were enqueued together, and events that were told together, have one time.
+    """
     return datetime.fromtimestamp(min(ms, MAX_MS) / 1000, UTC)
 
 

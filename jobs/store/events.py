@@ -68,14 +68,16 @@ async def read(
     return found
 
 
-def unpack(entry_id: bytes, values: list[bytes]) -> Iterator[Told]:
+def unpack(entry_id: bytes, values: list[bytes]) -> list[Told]:
     """The events of one entry of the stream."""
     fields = dict(zip(values[::2], values[1::2], strict=True))
-    at_ms, packed = int(fields[b"t"]), fields[b"e"]
-    events = list(_split(packed))
+    at_ms = int(fields[b"t"])
+    events = list(_split(fields[b"e"]))
     first = int(entry_id.partition(b"-")[0]) - len(events) + 1
-    for number, (name, job_id, data) in enumerate(events, first):
-        yield Told(number, name, job_id, at_ms, data)
+    return [
+        Told(number, name, job_id, at_ms, data)
+        for number, (name, job_id, data) in enumerate(events, first)
+    ]
 
 
 def _split(packed: bytes) -> Iterator[tuple[str, str, bytes]]:
