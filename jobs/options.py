@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypedDict
 
 from jobs.backoff import Backoff, RetryPolicy
-from jobs.checks import check_count
+from jobs.checks import check_concurrency, check_count
 from jobs.durations import MAX_MS, Duration, parse_rate, to_ms
 from jobs.errors import InvalidOption, did_you_mean
 from jobs.job_options import (
@@ -175,9 +175,8 @@ class Queue:
         dead_letter: str | Named | None = None,
         events: bool = False,
     ) -> None:
-        check_count("concurrency", concurrency, 1, 100_000)
         object.__setattr__(self, "name", check_name(name))
-        object.__setattr__(self, "concurrency", concurrency)
+        object.__setattr__(self, "concurrency", check_concurrency("concurrency", concurrency))
         object.__setattr__(self, "rate", None if rate is None else RateLimit.of(rate))
         object.__setattr__(self, "defaults", defaults or JobOptions())
         object.__setattr__(self, "limits", check_limits(limits))

@@ -34,6 +34,7 @@ from jobs.cli import (
     schema,
     telling,
     types,
+    validating,
     worker,
     workers,
 )
@@ -172,6 +173,7 @@ def build(*, rich: bool | None = None) -> typer.Typer:
         app.add_typer(made, name=group, rich_help_panel=panel)
     settings = _group("The settings of this program.", rich)
     _add(settings, "show", config.config_show, "Commands")
+    _add(settings, "validate", validating.config_validate, "Commands")
     app.add_typer(settings, name="config", rich_help_panel=PLUMBING)
     return app
 

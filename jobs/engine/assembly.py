@@ -12,7 +12,7 @@ from arq.cron import CronJob
 from jobs import registry
 from jobs.backoff import Backoff
 from jobs.durations import Duration, to_seconds
-from jobs.errors import ConfigurationError
+from jobs.errors import ConfigurationError, InvalidOption
 from jobs.functions import JobFunction
 from jobs.keys import DEFAULT_QUEUE, check_name
 from jobs.options import KEEP_FOREVER, KEEP_NOTHING, JobOptions, Keep, Queue
@@ -188,7 +188,13 @@ def served_queues(
 
     Those given as `queues`, those that job functions name, and the worker's own `queue_name`
     when plain functions or cron jobs need it, or nothing else is there.
+
+    Raises:
+        InvalidOption: something in `queues` is no `Queue`.
     """
+    for queue in queues:
+        if not isinstance(queue, Queue):
+            raise InvalidOption(f"`queues` are `Queue`s: write Queue({queue!r:.60})")
     found = {queue.name: queue for queue in queues}
     for item in functions:
         if isinstance(item, JobFunction):

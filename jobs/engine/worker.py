@@ -20,6 +20,7 @@ from arq.cron import CronJob
 
 from jobs import client as clients
 from jobs import clock, logs
+from jobs.checks import check_concurrency
 from jobs.client import Client
 from jobs.codec import Deserializer, Serializer
 from jobs.connections import blocking_client
@@ -179,7 +180,7 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
             on_job_end=on_job_end,  # type: ignore[arg-type]  # arq wants a __qualname__ too
             after_job_end=after_job_end,  # type: ignore[arg-type]  # arq wants a __qualname__ too
             handle_signals=False,
-            max_jobs=max_jobs,
+            max_jobs=check_concurrency("max_jobs", max_jobs),
             job_timeout=0 if job_timeout is None else to_seconds(job_timeout, what="job_timeout"),
             keep_result=to_seconds(keep_result, what="keep_result"),
             keep_result_forever=keep_result_forever,
@@ -199,7 +200,8 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
             log_results=log_results,
         )
         self._handle_signals = handle_signals
-        self._job_completion_wait = job_completion_wait  # type: ignore[assignment]  # arq: whole seconds
+        self._grace_s = to_seconds(job_completion_wait, what="job_completion_wait")
+        self._job_completion_wait = self._grace_s  # type: ignore[assignment]  # arq: whole seconds
         if job_timeout is None:
             self.job_timeout_s = None  # type: ignore[assignment]  # arq cannot compare None (arq-A2)
         self._lease_ms = to_ms(lease, what="lease")
@@ -212,7 +214,6 @@ class Worker(ArqSignals, Steering, arq.worker.Worker):
         self.id = new_name(f"{self._kind}-{socket.gethostname()}")
         self._given_pool = redis_pool
         self._stopping = asyncio.Event()
-        self._grace_s: float = job_completion_wait
         self._trap = SignalTrap()
         self._lent: Client | None = None
         self._open = False

@@ -153,3 +153,34 @@ def test_the_versions(cli: Cli) -> None:
     versions = cli("version", "--json").json["versions"]
     assert versions.keys() >= {"arq-jobs", "arq", "redis", "pydantic"}
     assert "arq " in cli("version").out
+
+
+# -- config validate ------------------------------------------------------------------------------
+
+
+def test_settings_that_a_worker_could_begin_with(cli: Cli) -> None:
+    done = cli("config", "validate", "--redis", "redis://127.0.0.1:1")  # nothing is asked of it
+    assert done.code == 0
+    assert "is valid" in done.err
+    told = cli("config", "validate", "--json").json
+    assert (told["ok"], told["server"], told["queues"] > 0) == (True, "JOBS_REDIS_URL", True)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("max_jobs = 0", "`max_jobs` is a whole number from 1 to 100,000, not 0"),
+        ("queues = ['email']", "`queues` are `Queue`s: write Queue('email')"),
+        ("job_completion_wait = 'soon'", "job_completion_wait"),
+    ],
+)
+def test_settings_that_no_worker_takes(
+    line: str, sentence: str, cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = f"async def one(ctx): ...\nclass WorkerSettings:\n    functions = [one]\n    {line}\n"
+    (home / "wrong.py").write_text(body)
+    monkeypatch.setenv("JOBS_APP", "wrong")
+    done = cli("config", "validate")
+    assert (done.code, done.out) == (2, "")
+    assert sentence in done.err
+    assert "Traceback" not in done.err
