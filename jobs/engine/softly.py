@@ -25,6 +25,7 @@ class Soft:
 
     __slots__ = (
         "_delivered",
+        "_owed",
         "_pending",
         "awaiting",
         "driving",
@@ -45,6 +46,7 @@ class Soft:
         self.driving = False
         self._pending = False
         self._delivered = False
+        self._owed = False
 
     def strike(self, task: asyncio.Task[Any] | None) -> None:
         """The time is over: set the event, and raise in the function if asked."""
@@ -70,10 +72,19 @@ class Soft:
         """
         if not self._pending or self._delivered or not isinstance(error, asyncio.CancelledError):
             return error
-        self._delivered = True
-        if (task := asyncio.current_task()) is not None:
-            task.uncancel()
+        self._delivered = self._owed = True
         return SoftTimeout(f"the soft timeout of {self.limit_s:g} s is over")
+
+    def settle(self) -> None:
+        """Take back the cancellation that was told as a soft timeout, once the coroutine was told.
+
+        Not before: by the count of cancellations a timeout of the function's own that ends in the
+        same moment sees that there is an outer one (`asyncio.timeouts`; since Python 3.13 also for
+        kinds of `CancelledError`).
+        """
+        if self._owed and (task := asyncio.current_task()) is not None:
+            self._owed = False
+            task.uncancel()
 
     def failure(self, error: SoftTimeout) -> JobTimedOut:
         """What an attempt failed with that let its `SoftTimeout` out."""
@@ -99,7 +110,10 @@ class Driven:
         self._soft.driving = True
         try:
             while True:
-                waits_for = step(value)
+                try:
+                    waits_for = step(value)
+                finally:
+                    self._soft.settle()
                 try:
                     value = yield waits_for
                     step = coroutine.send
