@@ -63,7 +63,7 @@ def test_jobs_of_a_queue_without_renewal_run_twice(redis_url: str, ledger: Ledge
     """Nobody was killed, so not one repetition is allowed."""
     with naive("lease", redis_url, ledger), naive("lease", redis_url, ledger):
         wait_until_sync(lambda: ledger.count("up") == 2, description="two are up", timeout=20)
-        fill(redis_url, ledger)
+        fill(redis_url, ledger, 1000)  # one of the two alone is not soon done with all
         wait_until_sync(
             lambda: judge(ledger.read()).duplicated, description="a job ran twice", timeout=30
         )
