@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from jobs import JobFunction, RedisSettings, Worker, registry
+from jobs import Client, JobFunction, RedisSettings, Worker, registry
 from jobs.cli.run import run
 from tests.cli import sample_app
 from tests.helpers.source import ROOT
@@ -161,3 +161,21 @@ def work(redis_url: str) -> Callable[[], None]:
             await worker.close()
 
     return lambda: asyncio.run(burst())
+
+
+#: What `ask` takes: something to await with a client.
+Ask = Callable[[Callable[[Client], Any]], Any]
+
+
+@pytest.fixture
+def ask(redis_url: str) -> Ask:
+    """Ask the server something through a client, or have it do something."""
+
+    def run(work: Callable[[Client], Any]) -> Any:
+        async def main() -> Any:
+            async with Client.connect(redis_url) as client:
+                return await work(client)
+
+        return asyncio.run(main())
+
+    return run

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from jobs import Client, RedisSettings, Worker, registry
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Ask, Cli
 from tests.cli.sample_app import flaky, sleep
-
-Do = Callable[[Callable[[Client], Any]], Any]
-
-
-@pytest.fixture
-def do(redis_url: str) -> Do:
-    """Do something with a client."""
-
-    def run(work: Callable[[Client], Any]) -> Any:
-        async def main() -> Any:
-            async with Client.connect(redis_url) as client:
-                return await work(client)
-
-        return asyncio.run(main())
-
-    return run
 
 
 def stored(cli: Cli) -> dict[str, dict[str, str]]:
@@ -35,7 +15,7 @@ def stored(cli: Cli) -> dict[str, dict[str, str]]:
 
 
 def test_b88_stored_schedules_are_looked_at(
-    cli: Cli, do: Do, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work(client: Client) -> None:
         await client.schedules.upsert("gone", "emial", {}, every="5m")
@@ -43,7 +23,7 @@ def test_b88_stored_schedules_are_looked_at(
         await client.schedules.upsert("wrong", "sleep", {"seconds": 1}, every="5m")
 
     monkeypatch.delitem(registry.functions, "sleep")  # another program stores them
-    do(work)
+    ask(work)
     found = stored(cli)
     assert found.keys() == {"schedule gone", "schedule wrong"}
     assert found["schedule gone"]["code"] == "unknown-function"
@@ -53,14 +33,14 @@ def test_b88_stored_schedules_are_looked_at(
 
 
 def test_a_schedule_that_nobody_makes_the_jobs_of(
-    cli: Cli, do: Do, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.schedules.ORPHANED_MS", -1000 * 3600)
-    do(lambda client: client.schedules.upsert("late", "flaky", {}, every="5m"))
+    ask(lambda client: client.schedules.upsert("late", "flaky", {}, every="5m"))
     assert stored(cli)["schedule late"]["code"] == "overdue-schedule"
 
 
-def test_a_schedule_that_overtakes_its_jobs(cli: Cli, do: Do, redis_url: str) -> None:
+def test_a_schedule_that_overtakes_its_jobs(cli: Cli, ask: Ask, redis_url: str) -> None:
     async def work(client: Client) -> None:
         payload = {"seconds": 0.3, "mark": "m"}
         await client.schedules.upsert("hurry", "sleep", payload, every="100ms")
@@ -75,18 +55,18 @@ def test_a_schedule_that_overtakes_its_jobs(cli: Cli, do: Do, redis_url: str) ->
         await worker.async_run()
         await worker.close()
 
-    do(work)
+    ask(work)
     found = stored(cli)
     assert found.keys() == {"schedule hurry"}
     assert found["schedule hurry"]["code"] == "overtaking-schedule"
 
 
-def test_a152_large_payloads_that_wait(cli: Cli, do: Do) -> None:
+def test_a152_large_payloads_that_wait(cli: Cli, ask: Ask) -> None:
     async def work(client: Client) -> None:
         await flaky.options(client=client).enqueue("x" * 40_000)
         await flaky.options(client=client).enqueue("x")
 
-    do(work)
+    ask(work)
     (one,) = [
         f for f in cli("check", "--json").json["findings"] if f["code"] == "large-payload"
     ]  # fmt: skip

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from jobs import Client
 from jobs.store.commands import Command, Wish, send_command
-from tests.cli.conftest import Cli, Program
+from tests.cli.conftest import Ask, Cli, Program
 from tests.helpers.waiting import wait_until_sync
 
 CLOCK = """
@@ -51,23 +49,6 @@ def clocked(program: Program) -> Program:
     settings = program.home / "settings.py"
     settings.write_text(settings.read_text() + CLOCK)
     return program
-
-
-@pytest.fixture
-def ask(redis_url: str) -> Callable[[Callable[[Client], Any]], Any]:
-    """Ask the server something through a client."""
-
-    def run(work: Callable[[Client], Any]) -> Any:
-        async def main() -> Any:
-            async with Client.connect(redis_url) as client:
-                return await work(client)
-
-        return asyncio.run(main())
-
-    return run
-
-
-Ask = Callable[[Callable[[Client], Any]], Any]
 
 
 def jobs(cli: Cli) -> list[dict[str, Any]]:
